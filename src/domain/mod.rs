@@ -1,0 +1,16 @@
+//! What a payment-status service *is*: the words of the field, the state machine and the ledger's rules.
+//! Pure: no I/O, no serde, nothing of ours imported. Everything else translates to and from these types.
+
+pub mod account;
+pub mod clock;
+pub mod delivery;
+pub mod identity;
+pub mod money;
+pub mod msisdn;
+pub mod partner;
+pub mod search;
+pub mod statistics;
+pub mod status;
+pub mod status_update;
+pub mod timeline;
+pub mod transaction;

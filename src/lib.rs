@@ -1,0 +1,3 @@
+//! Work in progress: see `domain`.
+
+pub mod domain;
