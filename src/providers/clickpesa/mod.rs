@@ -1,0 +1,5 @@
+//! ClickPesa, Tanzania.
+
+pub mod callback;
+pub mod checksum;
+pub mod status_word;

@@ -1,0 +1,36 @@
+//! Foreign words in, our own words out: what Safaricom M-Pesa (Daraja) and ClickPesa post to us becomes `News`.
+//! Pure: no I/O, no clock, and no panic whatever the bytes are. Who may post, and what comes of the news, is for
+//! others to say.
+
+mod amount;
+pub mod clickpesa;
+mod json;
+pub mod mpesa;
+mod payer;
+mod redaction;
+
+use crate::domain::identity::TransactionId;
+use crate::domain::status_update::{CallbackKind, News};
+use crate::domain::transaction::Provider;
+
+/// What a callback's body says. `path_transaction_id` is our own id, if the callback's path carries one.
+pub fn parse_callback(
+    kind: CallbackKind,
+    path_transaction_id: Option<TransactionId>,
+    body: &[u8],
+) -> News {
+    match kind.provider() {
+        Provider::Mpesa => mpesa::callback::parse(kind, path_transaction_id, body),
+        Provider::Clickpesa => clickpesa::callback::parse(path_transaction_id, body),
+    }
+}
+
+/// The body as it may be stored: byte for byte the same, except that the values of the provider's secret fields
+/// are replaced. A queue timeout may echo our request with its SecurityCredential.
+pub fn redact(kind: CallbackKind, body: &[u8]) -> Vec<u8> {
+    let secret_fields = match kind.provider() {
+        Provider::Mpesa => mpesa::callback::SECRET_FIELDS,
+        Provider::Clickpesa => clickpesa::callback::SECRET_FIELDS,
+    };
+    redaction::redact(body, secret_fields)
+}

@@ -1,0 +1,47 @@
+//! Everything Safaricom sends is East Africa Time, which has no summer time: UTC+3, always.
+
+use chrono::{Duration, NaiveDateTime};
+
+use crate::domain::clock::Instant;
+
+/// The two formats seen: 14 digits (STK, reversal, C2B) and `06.07.2024 22:48:52` (B2C).
+const FORMATS: [&str; 2] = ["%Y%m%d%H%M%S", "%d.%m.%Y %H:%M:%S"];
+
+/// An instant from Safaricom's local time.
+pub(super) fn from_eat(text: &str) -> Option<Instant> {
+    let [digits, dotted] = FORMATS;
+    let format = if text.len() == 14 { digits } else { dotted };
+    let local = NaiveDateTime::parse_from_str(text, format).ok()?;
+    let utc = local.checked_sub_signed(Duration::hours(3))?;
+    Some(utc.and_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_formats_are_three_hours_ahead_of_utc() {
+        for (text, utc) in [
+            ("20191219102115", "2019-12-19T07:21:15+00:00"),
+            ("06.07.2024 22:48:52", "2024-07-06T19:48:52+00:00"),
+            ("20240101013000", "2023-12-31T22:30:00+00:00"),
+        ] {
+            assert_eq!(from_eat(text).unwrap().to_rfc3339(), utc);
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_absent() {
+        for text in [
+            "",
+            "0",
+            "20191319102115",
+            "2019121910211",
+            "-0191219102115",
+            "soon",
+        ] {
+            assert_eq!(from_eat(text), None, "{text}");
+        }
+    }
+}
