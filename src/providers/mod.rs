@@ -9,6 +9,9 @@ pub mod mpesa;
 mod payer;
 mod redaction;
 
+#[cfg(test)]
+mod tests;
+
 use crate::domain::identity::TransactionId;
 use crate::domain::status_update::{CallbackKind, News};
 use crate::domain::transaction::Provider;
