@@ -6,3 +6,5 @@
 
 pub mod domain;
 pub mod providers;
+pub mod store;
+pub mod vault;

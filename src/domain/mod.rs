@@ -5,6 +5,7 @@ pub mod account;
 pub mod clock;
 pub mod delivery;
 pub mod identity;
+pub mod ledger;
 pub mod money;
 pub mod msisdn;
 pub mod partner;

@@ -1,0 +1,17 @@
+DROP TABLE audit_log;
+DROP TABLE balances;
+DROP TABLE delivery_attempts;
+DROP TABLE deliveries;
+DROP TABLE waiting_callbacks;
+DROP TABLE callbacks;
+DROP TABLE counters;
+DROP TABLE transaction_events;
+DROP TABLE failed_transactions;
+DROP TABLE open_transactions;
+DROP TABLE routes;
+DROP TABLE transactions;
+DROP TABLE feed_heads;
+DROP TABLE endpoints;
+DROP TABLE provider_accounts;
+DROP TABLE api_keys;
+DROP TABLE partners;

@@ -1,0 +1,246 @@
+-- The first schema, as on PostgreSQL. Instants are microseconds since 1970, ids are text; rows are removed in the
+-- order they were inserted, so no index by age is needed.
+
+CREATE TABLE partners (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    suspended_at INTEGER,
+    created_at INTEGER NOT NULL
+);
+
+CREATE TABLE api_keys (
+    id TEXT PRIMARY KEY,
+    partner_id TEXT NOT NULL REFERENCES partners (id),
+    prefix TEXT NOT NULL,
+    digest TEXT NOT NULL UNIQUE,
+    scopes TEXT NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER,
+    created_at INTEGER NOT NULL
+);
+CREATE INDEX api_keys_of_partner ON api_keys (partner_id);
+
+CREATE TABLE provider_accounts (
+    id TEXT PRIMARY KEY,
+    partner_id TEXT NOT NULL REFERENCES partners (id),
+    provider TEXT NOT NULL CHECK (provider IN ('mpesa', 'clickpesa')),
+    environment TEXT NOT NULL CHECK (environment IN ('sandbox', 'production')),
+    shortcode TEXT,
+    till_number TEXT,
+    callback_token TEXT NOT NULL UNIQUE,
+    sealed_credentials BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    removed_at INTEGER
+);
+CREATE INDEX provider_accounts_of_partner ON provider_accounts (partner_id);
+
+CREATE TABLE endpoints (
+    id TEXT PRIMARY KEY,
+    partner_id TEXT NOT NULL REFERENCES partners (id),
+    url TEXT NOT NULL,
+    events TEXT NOT NULL,
+    description TEXT,
+    sealed_secret BLOB NOT NULL,
+    disabled_at INTEGER,
+    removed_at INTEGER,
+    created_at INTEGER NOT NULL
+);
+CREATE INDEX endpoints_of_partner ON endpoints (partner_id);
+
+-- One row a partner: the last sequence of its feed. A writer locks it first, so that a partner's ledger has one
+-- writer at a time and sequences follow commit order without a gap.
+CREATE TABLE feed_heads (
+    partner_id TEXT PRIMARY KEY,
+    last_sequence BIGINT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE transactions (
+    partner_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    account_id TEXT,
+    provider TEXT NOT NULL CHECK (provider IN ('mpesa', 'clickpesa')),
+    kind TEXT NOT NULL CHECK (kind IN ('stk_push', 'b2c', 'c2b', 'reversal', 'ussd_push', 'payout')),
+    origin TEXT NOT NULL,
+    client_request_id TEXT,
+    conversation_id TEXT,
+    originator_conversation_id TEXT,
+    order_reference TEXT,
+    registered_ids INTEGER NOT NULL,
+    merchant_request_id TEXT,
+    msisdn TEXT,
+    payer_key TEXT,
+    currency TEXT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    paid_minor BIGINT,
+    account_reference TEXT,
+    tenant_id TEXT,
+    customer_id TEXT,
+    original_id TEXT,
+    status TEXT NOT NULL CHECK (status IN ('queued', 'accepted', 'success', 'failed')),
+    unconfirmed BOOLEAN NOT NULL,
+    result_code TEXT,
+    result_description TEXT,
+    provider_status TEXT,
+    receipt TEXT,
+    reversed_at INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (partner_id, id)
+);
+-- No index on status: the two side tables below find what is open or failed.
+CREATE UNIQUE INDEX transactions_by_client_request ON transactions (partner_id, client_request_id)
+    WHERE client_request_id IS NOT NULL;
+CREATE INDEX transactions_by_age ON transactions (partner_id, created_at DESC, id DESC);
+CREATE INDEX transactions_by_msisdn ON transactions (partner_id, msisdn, created_at DESC, id DESC)
+    WHERE msisdn IS NOT NULL;
+
+-- Where a provider's id or a receipt leads. Ids are unique per partner, provider and field because they are
+-- written under the partner's lock only; a receipt may lead to two rows (a prompt that was also told as C2B).
+CREATE TABLE routes (
+    partner_id TEXT NOT NULL,
+    value TEXT NOT NULL,
+    field TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    transaction_id TEXT NOT NULL,
+    PRIMARY KEY (partner_id, value, field, provider, transaction_id)
+) WITHOUT ROWID;
+CREATE INDEX routes_by_value ON routes (value);
+
+-- What may still change: not final, or a failure that waits to be confirmed.
+CREATE TABLE open_transactions (
+    partner_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    transaction_id TEXT NOT NULL,
+    ask_at INTEGER NOT NULL,
+    PRIMARY KEY (partner_id, status, created_at, transaction_id)
+) WITHOUT ROWID;
+CREATE INDEX open_transactions_to_ask ON open_transactions (ask_at);
+
+CREATE TABLE failed_transactions (
+    partner_id TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    transaction_id TEXT NOT NULL,
+    PRIMARY KEY (partner_id, created_at, transaction_id)
+) WITHOUT ROWID;
+
+-- The timeline of every transaction; rows with a sequence are the partner's feed.
+CREATE TABLE transaction_events (
+    partner_id TEXT NOT NULL,
+    transaction_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    from_status TEXT,
+    to_status TEXT,
+    source TEXT NOT NULL,
+    result_code TEXT,
+    note TEXT,
+    sequence BIGINT,
+    conversation_id TEXT,
+    client_request_id TEXT,
+    result_description TEXT,
+    receipt TEXT,
+    amount_minor BIGINT,
+    currency TEXT,
+    msisdn TEXT,
+    reversed_at INTEGER,
+    PRIMARY KEY (partner_id, transaction_id, id)
+);
+CREATE UNIQUE INDEX transaction_events_feed ON transaction_events (partner_id, sequence)
+    WHERE sequence IS NOT NULL;
+
+-- Counts and sums that change in the same commit as the rows they count. `ends_at` is the end of the hour or day
+-- in which a transaction was created; of the totals it is the epoch.
+CREATE TABLE counters (
+    partner_id TEXT NOT NULL,
+    period TEXT NOT NULL CHECK (period IN ('total', 'day', 'hour')),
+    ends_at INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    status TEXT NOT NULL,
+    is_reversal BOOLEAN NOT NULL,
+    n BIGINT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    PRIMARY KEY (partner_id, period, ends_at, currency, status, is_reversal)
+) WITHOUT ROWID;
+
+-- The inbox: every callback as it came.
+CREATE TABLE callbacks (
+    id TEXT PRIMARY KEY,
+    partner_id TEXT,
+    account_id TEXT,
+    provider TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    transaction_id TEXT,
+    received_at INTEGER NOT NULL,
+    source TEXT,
+    content_type TEXT,
+    digest TEXT NOT NULL,
+    body BLOB NOT NULL,
+    note TEXT,
+    news TEXT
+);
+
+-- Callbacks whose id nobody knows yet, by that id.
+CREATE TABLE waiting_callbacks (
+    partner_id TEXT NOT NULL,
+    value TEXT NOT NULL,
+    callback_id TEXT NOT NULL,
+    PRIMARY KEY (partner_id, value, callback_id)
+) WITHOUT ROWID;
+CREATE INDEX waiting_callbacks_by_callback ON waiting_callbacks (callback_id);
+
+-- The outbox. A dead letter is a state.
+CREATE TABLE deliveries (
+    partner_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    endpoint_id TEXT NOT NULL,
+    transaction_id TEXT NOT NULL,
+    sequence BIGINT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
+    attempts INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    is_leased BOOLEAN NOT NULL,
+    created_at INTEGER NOT NULL,
+    finished_at INTEGER,
+    PRIMARY KEY (partner_id, id)
+);
+CREATE INDEX deliveries_due ON deliveries (partner_id, endpoint_id, due_at) WHERE state = 'pending';
+CREATE INDEX deliveries_in_order ON deliveries (partner_id, endpoint_id, transaction_id, sequence)
+    WHERE state = 'pending';
+
+CREATE TABLE delivery_attempts (
+    partner_id TEXT NOT NULL,
+    delivery_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    duration_ms BIGINT NOT NULL,
+    status INTEGER,
+    error TEXT,
+    response TEXT,
+    PRIMARY KEY (partner_id, delivery_id, number)
+);
+
+CREATE TABLE balances (
+    partner_id TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    current_minor BIGINT,
+    available_minor BIGINT,
+    reserved_minor BIGINT,
+    uncleared_minor BIGINT,
+    checked_at INTEGER NOT NULL,
+    PRIMARY KEY (partner_id, account_id, name)
+);
+
+CREATE TABLE audit_log (
+    id TEXT PRIMARY KEY,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    partner_id TEXT,
+    subject TEXT NOT NULL
+);

@@ -1,0 +1,312 @@
+//! The ledger's rules: what each command does to the transactions it concerns.
+//!
+//! The store loads a [`WorkingSet`] under the partners' locks, hands it to a [`Ledger`] with the commands that are
+//! waiting, and writes the [`Changes`] in the same database transaction. Everything here is a pure function of
+//! those, so that one set of rules serves both databases, batches of any size, registrations and callbacks alike.
+
+mod apply;
+mod callback;
+mod register;
+mod working_set;
+
+use std::sync::Arc;
+
+use super::account::Account;
+use super::clock::Instant;
+use super::identity::{AccountId, CallbackId, EventId, PartnerId, TransactionId};
+use super::money::{Amount, Currency};
+use super::msisdn::Msisdn;
+use super::search::Cursor;
+use super::status_update::{Balance, CallbackKind, IdField, News};
+use super::timeline::{StatusEvent, TimelineEntry};
+use super::transaction::{Kind, Provider, ProviderIds, Transaction};
+
+pub use working_set::{EndpointFacts, Ledger, Lookups, Waiting, WorkingSet};
+
+/// The origin of transactions that a provider's news created.
+pub const PROVIDER_ORIGIN: &str = "provider";
+
+/// Something that may change transactions.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Another system started a payment.
+    Register(Box<Registration>),
+    /// The provider's ids became known.
+    Attach(Attachment),
+    /// A provider told us something.
+    Callback(Box<Arrival>),
+}
+
+impl Command {
+    /// Whose ledger it concerns; `None` for a callback nobody can be found for.
+    pub fn partner_id(&self) -> Option<PartnerId> {
+        match self {
+            Self::Register(registration) => Some(registration.partner_id),
+            Self::Attach(attachment) => Some(attachment.partner_id),
+            Self::Callback(arrival) => arrival.partner_id,
+        }
+    }
+}
+
+/// A payment that another system started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Whose.
+    pub partner_id: PartnerId,
+    /// The partner's own id: the idempotency key.
+    pub client_request_id: String,
+    /// The provider.
+    pub provider: Provider,
+    /// What it is.
+    pub kind: Kind,
+    /// Where it started.
+    pub origin: String,
+    /// The provider's ids, as far as known.
+    pub ids: ProviderIds,
+    /// The customer.
+    pub msisdn: Msisdn,
+    /// The amount asked for.
+    pub amount: Amount,
+    /// Its currency.
+    pub currency: Currency,
+    /// What the merchant named.
+    pub account_reference: Option<String>,
+    /// The partner's own tenant.
+    pub tenant_id: Option<String>,
+    /// The partner's own customer.
+    pub customer_id: Option<String>,
+    /// A reversal: what it takes back.
+    pub original_id: Option<TransactionId>,
+}
+
+/// Provider ids for a transaction that is already there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Whose.
+    pub partner_id: PartnerId,
+    /// Which.
+    pub transaction_id: TransactionId,
+    /// The ids.
+    pub ids: ProviderIds,
+}
+
+/// A callback, read and ready to be judged.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Its id in the inbox.
+    pub id: CallbackId,
+    /// Whose, from the token or from the ids over all partners.
+    pub partner_id: Option<PartnerId>,
+    /// The account it was posted for, where known.
+    pub account: Option<Arc<Account>>,
+    /// Who posted it.
+    pub provider: Provider,
+    /// What it should be.
+    pub kind: CallbackKind,
+    /// When.
+    pub received_at: Instant,
+    /// The body as it came, secrets removed.
+    pub body: Vec<u8>,
+    /// Its media type as sent.
+    pub content_type: Option<String>,
+    /// The address it came from.
+    pub source: Option<String>,
+    /// SHA-256 of the body, lower-case hex.
+    pub digest: String,
+    /// What it says.
+    pub news: News,
+    /// Set if it must move nothing, with the reason.
+    pub flagged: Option<String>,
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Registered now (`created`) or already before, with the same content.
+    Registered {
+        /// The transaction as it stands.
+        transaction: Box<Transaction>,
+        /// Whether this command made it.
+        created: bool,
+    },
+    /// The ids are attached.
+    Attached(Box<Transaction>),
+    /// Nothing was changed.
+    Refused(Refusal),
+    /// The callback is kept.
+    Recorded(CallbackState),
+}
+
+/// Why a command changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such transaction of this partner.
+    NotFound,
+    /// `client_request_id` was used before with another value in this field.
+    Reused {
+        /// The field that differs.
+        field: &'static str,
+        /// The transaction that has the id.
+        transaction_id: TransactionId,
+    },
+    /// Another transaction of the partner holds this provider id.
+    Held {
+        /// The field.
+        field: IdField,
+        /// The transaction that holds it.
+        transaction_id: TransactionId,
+    },
+    /// The transaction already has another value in this field.
+    Fixed {
+        /// The field.
+        field: IdField,
+    },
+    /// The original of a reversal is not one of the partner's transactions.
+    OriginalUnknown,
+}
+
+/// What became of a callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallbackState {
+    /// It moved a transaction.
+    Applied,
+    /// It said what was known already.
+    Duplicate,
+    /// Understood; nothing to move.
+    Noted,
+    /// Kept until its id becomes known.
+    Waiting,
+    /// It contradicts what stands; nothing moved.
+    Conflict,
+    /// Nobody's, or several partners': nothing moved.
+    Unmatched,
+    /// Not understood.
+    Unreadable,
+}
+
+impl CallbackState {
+    /// The word in the table and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Duplicate => "duplicate",
+            Self::Noted => "noted",
+            Self::Waiting => "waiting",
+            Self::Conflict => "conflict",
+            Self::Unmatched => "unmatched",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// A callback's row in the inbox.
+#[derive(Debug, Clone)]
+pub struct CallbackRecord {
+    /// The callback.
+    pub arrival: Arrival,
+    /// What became of it.
+    pub state: CallbackState,
+    /// The transaction it concerns.
+    pub transaction_id: Option<TransactionId>,
+    /// Why, for people.
+    pub note: Option<String>,
+}
+
+/// A kept callback whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledCallback {
+    /// Which.
+    pub id: CallbackId,
+    /// What became of it.
+    pub state: CallbackState,
+    /// The transaction it concerns.
+    pub transaction_id: Option<TransactionId>,
+    /// Why, for people.
+    pub note: Option<String>,
+}
+
+/// A line for a timeline, and the event it is if the status moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its id, which orders the timeline; of a status event it is the `webhook-id`.
+    pub id: EventId,
+    /// Whose.
+    pub partner_id: PartnerId,
+    /// Which transaction.
+    pub transaction_id: TransactionId,
+    /// The line.
+    pub entry: TimelineEntry,
+    /// Set if it is a status event.
+    pub event: Option<StatusEvent>,
+}
+
+/// A promise to tell an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// Whose.
+    pub partner_id: PartnerId,
+    /// Which endpoint.
+    pub endpoint_id: super::identity::EndpointId,
+    /// About which transaction.
+    pub transaction_id: TransactionId,
+    /// Which event of the partner's feed.
+    pub sequence: i64,
+}
+
+/// A transaction before and after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// As loaded; `None` if new.
+    pub before: Option<Transaction>,
+    /// As it shall be.
+    pub after: Transaction,
+    /// When to ask the provider about it, while it is worth asking.
+    pub ask_at: Option<Instant>,
+}
+
+impl Changed {
+    /// Where it stands in the order of every listing.
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            created_at: self.after.created_at,
+            id: self.after.id,
+        }
+    }
+}
+
+/// Balances an account reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BalanceReport {
+    /// Whose.
+    pub partner_id: PartnerId,
+    /// The account at the provider.
+    pub account_id: AccountId,
+    /// When the provider counted, else when we heard.
+    pub checked_at: Instant,
+    /// By name.
+    pub balances: Vec<Balance>,
+}
+
+/// Everything one batch of commands writes.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Transactions, new or changed.
+    pub transactions: Vec<Changed>,
+    /// Timeline lines and events, in order.
+    pub lines: Vec<Line>,
+    /// Outbox rows.
+    pub deliveries: Vec<NewDelivery>,
+    /// Inbox rows.
+    pub callbacks: Vec<CallbackRecord>,
+    /// Kept callbacks that were settled.
+    pub settled: Vec<SettledCallback>,
+    /// Balances.
+    pub balances: Vec<BalanceReport>,
+    /// The last sequence given out, for every partner that got an event.
+    pub last_sequences: Vec<(PartnerId, i64)>,
+    /// Payments whose paid amount is not the amount asked for.
+    pub amount_mismatches: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,416 @@
+//! What a batch of commands needs to know, and the book-keeping while it is applied.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::Duration;
+
+use crate::domain::clock::Instant;
+use crate::domain::identity::{CallbackId, EndpointId, EventId, PartnerId, TransactionId};
+use crate::domain::status_update::{CallbackKind, Correlation, IdField, News};
+use crate::domain::timeline::{StatusEvent, TimelineEntry, TimelineKind};
+use crate::domain::transaction::{Provider, Transaction};
+
+use super::{Changed, Changes, Command, Line, NewDelivery, Outcome};
+
+/// What the store must look up before the commands can be judged.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// The partners whose ledgers are concerned.
+    pub partners: HashSet<PartnerId>,
+    /// Transactions by our id.
+    pub transactions: HashSet<(PartnerId, TransactionId)>,
+    /// Transactions by the partner's own id.
+    pub client_requests: HashSet<(PartnerId, String)>,
+    /// Provider ids and receipts, looked up over all partners, and kept callbacks that wait for them.
+    pub values: HashSet<String>,
+}
+
+impl Lookups {
+    /// What `commands` need.
+    pub fn of<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Self {
+        let mut lookups = Self::default();
+        for command in commands {
+            lookups.partners.extend(command.partner_id());
+            match command {
+                Command::Register(registration) => {
+                    let partner_id = registration.partner_id;
+                    lookups
+                        .client_requests
+                        .insert((partner_id, registration.client_request_id.clone()));
+                    lookups
+                        .values
+                        .extend(registration.ids.known().map(|(_, value)| value.to_owned()));
+                    lookups
+                        .transactions
+                        .extend(registration.original_id.map(|id| (partner_id, id)));
+                }
+                Command::Attach(attachment) => {
+                    lookups
+                        .transactions
+                        .insert((attachment.partner_id, attachment.transaction_id));
+                    lookups
+                        .values
+                        .extend(attachment.ids.known().map(|(_, value)| value.to_owned()));
+                }
+                Command::Callback(arrival) => {
+                    lookups.add_news(arrival.partner_id, &arrival.news);
+                }
+            }
+        }
+        lookups
+    }
+
+    /// What a piece of news points at.
+    pub fn add_news(&mut self, partner_id: Option<PartnerId>, news: &News) {
+        let correlation = match news {
+            News::Payment(update) => {
+                self.values.extend(update.original_receipt.clone());
+                self.values.extend(update.receipt.clone());
+                &update.correlation
+            }
+            News::Timeout(correlation) => correlation,
+            News::Balances { .. } | News::Information(_) | News::Unreadable(_) => return,
+        };
+        if let (Some(partner_id), Some(id)) = (partner_id, correlation.transaction_id) {
+            self.transactions.insert((partner_id, id));
+        }
+        self.values
+            .extend(correlation.ids().map(|(_, value)| value.to_owned()));
+    }
+}
+
+/// An endpoint, as far as the ledger cares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointFacts {
+    /// Its id.
+    pub id: EndpointId,
+    /// Whose.
+    pub partner_id: PartnerId,
+    /// The event types it wants; empty means all.
+    pub events: Vec<String>,
+}
+
+/// A kept callback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its id in the inbox.
+    pub id: CallbackId,
+    /// Whose.
+    pub partner_id: PartnerId,
+    /// Who posted it.
+    pub provider: Provider,
+    /// What it is.
+    pub kind: CallbackKind,
+    /// What it says.
+    pub news: News,
+}
+
+/// What the store found.
+#[derive(Debug, Default)]
+pub struct WorkingSet {
+    /// Every transaction the lookups hit, of any partner, and the originals of reversals among them.
+    pub transactions: Vec<Transaction>,
+    /// Kept callbacks that wait for one of the values, oldest first.
+    pub waiting: Vec<Waiting>,
+    /// The enabled endpoints of the partners.
+    pub endpoints: Vec<EndpointFacts>,
+    /// The last sequence of each partner's feed.
+    pub last_sequences: HashMap<PartnerId, i64>,
+}
+
+/// A transaction's place: its partner and its id.
+pub(super) type Key = (PartnerId, TransactionId);
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    before: Option<Transaction>,
+    pub(super) now: Transaction,
+    pub(super) ask_now: bool,
+}
+
+/// Applies commands to a working set.
+#[derive(Debug)]
+pub struct Ledger {
+    pub(super) now: Instant,
+    ask_after: Duration,
+    slots: BTreeMap<Key, Slot>,
+    by_value: HashMap<(Provider, IdField, String), Vec<Key>>,
+    by_client_request: HashMap<(PartnerId, String), TransactionId>,
+    pub(super) waiting: Vec<Waiting>,
+    endpoints: HashMap<PartnerId, Vec<EndpointFacts>>,
+    last_sequences: HashMap<PartnerId, i64>,
+    sequences_given: HashSet<PartnerId>,
+    pub(super) changes: Changes,
+}
+
+impl Ledger {
+    /// A ledger over what was loaded; `ask_after` is how long a provider may be silent before it is asked.
+    pub fn new(now: Instant, ask_after: Duration, loaded: WorkingSet) -> Self {
+        let mut ledger = Self {
+            now,
+            ask_after,
+            slots: BTreeMap::new(),
+            by_value: HashMap::new(),
+            by_client_request: HashMap::new(),
+            waiting: loaded.waiting,
+            endpoints: HashMap::new(),
+            last_sequences: loaded.last_sequences,
+            sequences_given: HashSet::new(),
+            changes: Changes::default(),
+        };
+        for endpoint in loaded.endpoints {
+            ledger
+                .endpoints
+                .entry(endpoint.partner_id)
+                .or_default()
+                .push(endpoint);
+        }
+        for transaction in loaded.transactions {
+            let key = (transaction.partner_id, transaction.id);
+            ledger.index(&transaction);
+            ledger.slots.insert(
+                key,
+                Slot {
+                    before: Some(transaction.clone()),
+                    now: transaction,
+                    ask_now: false,
+                },
+            );
+        }
+        ledger
+    }
+
+    /// Carries out one command.
+    pub fn carry_out(&mut self, command: Command) -> Outcome {
+        match command {
+            Command::Register(registration) => self.register(*registration),
+            Command::Attach(attachment) => self.attach(&attachment),
+            Command::Callback(arrival) => Outcome::Recorded(self.receive(*arrival)),
+        }
+    }
+
+    /// What all commands together write.
+    pub fn into_changes(mut self) -> Changes {
+        let (now, ask_after) = (self.now, self.ask_after);
+        self.changes.transactions = self
+            .slots
+            .into_values()
+            .filter(|slot| slot.ask_now || slot.before.as_ref() != Some(&slot.now))
+            .map(|slot| Changed {
+                ask_at: match (slot.now.status.is_final(), slot.now.unconfirmed) {
+                    (true, false) => None,
+                    (true, true) => Some(now),
+                    (false, _) if slot.ask_now => Some(now),
+                    (false, _) => Some(now + ask_after),
+                },
+                before: slot.before,
+                after: slot.now,
+            })
+            .collect();
+        self.changes.last_sequences = self
+            .sequences_given
+            .into_iter()
+            .map(|partner| {
+                (
+                    partner,
+                    self.last_sequences
+                        .get(&partner)
+                        .copied()
+                        .unwrap_or_default(),
+                )
+            })
+            .collect();
+        self.changes
+    }
+
+    pub(super) fn insert(&mut self, transaction: Transaction) -> Key {
+        let key = (transaction.partner_id, transaction.id);
+        self.index(&transaction);
+        self.slots.insert(
+            key,
+            Slot {
+                before: None,
+                now: transaction,
+                ask_now: false,
+            },
+        );
+        key
+    }
+
+    pub(super) fn transaction(&self, key: Key) -> Option<&Transaction> {
+        self.slots.get(&key).map(|slot| &slot.now)
+    }
+
+    pub(super) fn slot(&mut self, key: Key) -> Option<&mut Slot> {
+        self.slots.get_mut(&key)
+    }
+
+    /// Makes the ids and receipt of a transaction findable.
+    pub(super) fn index(&mut self, transaction: &Transaction) {
+        let key = (transaction.partner_id, transaction.id);
+        let receipt = transaction
+            .receipt
+            .as_deref()
+            .map(|receipt| (IdField::Receipt, receipt));
+        for (field, value) in transaction.ids.known().chain(receipt) {
+            let keys = self
+                .by_value
+                .entry((transaction.provider, field, value.to_owned()))
+                .or_default();
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        if let Some(client_request_id) = &transaction.client_request_id {
+            self.by_client_request.insert(
+                (transaction.partner_id, client_request_id.clone()),
+                transaction.id,
+            );
+        }
+    }
+
+    pub(super) fn by_client_request(&self, partner: PartnerId, id: &str) -> Option<Key> {
+        self.by_client_request
+            .get(&(partner, id.to_owned()))
+            .map(|transaction| (partner, *transaction))
+    }
+
+    /// The transactions, of any partner, that have `value` in `field`.
+    pub(super) fn holders(&self, provider: Provider, field: IdField, value: &str) -> &[Key] {
+        self.by_value
+            .get(&(provider, field, value.to_owned()))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn holder(
+        &self,
+        partner: PartnerId,
+        provider: Provider,
+        field: IdField,
+        value: &str,
+    ) -> Option<Key> {
+        self.holders(provider, field, value)
+            .iter()
+            .copied()
+            .find(|(owner, _)| *owner == partner)
+    }
+
+    /// Any loaded transaction with this id, whoever's it is.
+    pub(super) fn by_transaction_id(&self, id: TransactionId) -> Option<Key> {
+        self.slots
+            .keys()
+            .copied()
+            .find(|(_, transaction)| *transaction == id)
+    }
+
+    /// Adds a line to a transaction's timeline.
+    pub(super) fn note(&mut self, key: Key, entry: TimelineEntry) {
+        self.changes.lines.push(Line {
+            id: EventId::new(self.now),
+            partner_id: key.0,
+            transaction_id: key.1,
+            entry,
+            event: None,
+        });
+    }
+
+    /// Adds a line that is a status event, and the promise to tell every endpoint that wants it.
+    pub(super) fn announce(&mut self, key: Key, entry: TimelineEntry) {
+        let Some(transaction) = self.transaction(key) else {
+            return;
+        };
+        let sequence = self.last_sequences.get(&key.0).copied().unwrap_or_default() + 1;
+        let event = StatusEvent {
+            id: EventId::new(self.now),
+            partner_id: key.0,
+            sequence,
+            transaction_id: key.1,
+            is_registration: entry.kind == TimelineKind::Registered,
+            status: transaction.status,
+            conversation_id: transaction.ids.conversation_id.clone(),
+            client_request_id: transaction.client_request_id.clone(),
+            result_code: transaction.result_code.clone(),
+            result_description: transaction.result_description.clone(),
+            receipt: transaction.receipt.clone(),
+            amount: transaction.amount,
+            currency: transaction.currency.clone(),
+            msisdn: transaction.msisdn.clone(),
+            reversed_at: transaction.reversed_at,
+            updated_at: transaction.updated_at,
+        };
+        self.last_sequences.insert(key.0, sequence);
+        self.sequences_given.insert(key.0);
+        let event_type = event.event_type();
+        for endpoint in self.endpoints.get(&key.0).into_iter().flatten() {
+            if endpoint.events.is_empty()
+                || endpoint.events.iter().any(|wanted| wanted == event_type)
+            {
+                self.changes.deliveries.push(NewDelivery {
+                    partner_id: key.0,
+                    endpoint_id: endpoint.id,
+                    transaction_id: key.1,
+                    sequence,
+                });
+            }
+        }
+        self.changes.lines.push(Line {
+            id: event.id,
+            partner_id: key.0,
+            transaction_id: key.1,
+            entry,
+            event: Some(event),
+        });
+    }
+}
+
+/// Which transaction a correlation points at.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    /// One, of the right partner and provider.
+    One(Key),
+    /// None that we know.
+    None,
+    /// Several, or one that cannot be meant.
+    Contradiction(Vec<Key>),
+}
+
+impl Ledger {
+    /// Follows path, order reference, originator conversation id, provider's id, receipt; they must agree.
+    pub(super) fn resolve(
+        &self,
+        partner: PartnerId,
+        provider: Provider,
+        correlation: &Correlation,
+    ) -> Match {
+        let mut pointed_at: Vec<Key> = Vec::new();
+        if let Some(id) = correlation.transaction_id {
+            let own = (partner, id);
+            pointed_at.extend(match self.transaction(own) {
+                Some(_) => Some(own),
+                None => self.by_transaction_id(id),
+            });
+        }
+        for (field, value) in correlation.ids() {
+            // The token's own partner comes first: an id that somebody else also claims must not block it.
+            let own = self.holder(partner, provider, field, value);
+            match own {
+                Some(key) => pointed_at.push(key),
+                None => pointed_at.extend(self.holders(provider, field, value).iter().copied()),
+            }
+        }
+        pointed_at.sort_unstable();
+        pointed_at.dedup();
+        match pointed_at.as_slice() {
+            [] => Match::None,
+            [key]
+                if key.0 == partner
+                    && self
+                        .transaction(*key)
+                        .is_some_and(|found| found.provider == provider) =>
+            {
+                Match::One(*key)
+            }
+            _ => Match::Contradiction(pointed_at),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The seam to the database. Each method of [`Store`] is one atomic act; no transaction crosses the seam; time is
+//! always a parameter; absence is an `Option`. Two adapters (SQLite, PostgreSQL) share every query.
+
+mod batcher;
+pub mod columns;
+mod dialect;
+mod ledger_sql;
+mod news_codec;
+mod postgres;
+mod postgres_connect;
+mod queries_support;
+mod rows;
+pub mod schema;
+mod search_sql;
+mod sqlite;
+mod statement;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+
+use crate::domain::account::Account;
+use crate::domain::clock::{Clock, Instant};
+use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
+use crate::domain::identity::{AccountId, EndpointId, KeyId, PartnerId, TransactionId};
+use crate::domain::ledger::{Command, Outcome};
+use crate::domain::partner::{ApiKey, Partner};
+use crate::domain::search::{BulkLookup, Cursor, Search};
+use crate::domain::statistics::Statistics;
+use crate::domain::status_update::Balance;
+use crate::domain::timeline::TimelineEntry;
+use crate::domain::transaction::{Provider, Transaction};
+
+/// Commands that may wait for a writer; one more is answered with [`StoreError::Unavailable`].
+pub const QUEUE_CAPACITY: usize = 4_096;
+/// Commands that share one commit at most.
+pub const BATCH_MAX: usize = 200;
+/// Rows that one step of housekeeping removes at most, so that nobody waits behind it.
+pub const HOUSEKEEPING_BATCH: i64 = 500;
+
+/// What may go wrong at the database.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, cannot write, or did not answer in time: try again later.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// A unique name is taken.
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// Something is wrong with a query or a row: a bug.
+    #[error("query failed: {0}")]
+    Query(String),
+}
+
+/// How to reach a database and how long to wait for it.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// `sqlite://PATH` or `postgres://…`.
+    pub url: DatabaseUrl,
+    /// Connections (PostgreSQL), readers (SQLite).
+    pub pool_size: usize,
+    /// How long any one act may take, waiting included.
+    pub timeout: Duration,
+    /// How long a provider may be silent before it is asked.
+    pub reconcile_after: chrono::Duration,
+}
+
+/// Which database, by the URL's scheme.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A file.
+    Sqlite(String),
+    /// A server, or several of which one accepts writes.
+    Postgres(String),
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    /// Without the password a PostgreSQL URL may carry.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{path}"),
+            Self::Postgres(_) => f.write_str("postgres://…"),
+        }
+    }
+}
+
+impl std::str::FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        if let Some(path) = url.strip_prefix("sqlite://") {
+            let plain = path.split('?').next().unwrap_or_default();
+            if plain.is_empty() || plain == ":memory:" || plain != path {
+                return Err(
+                    "the path of a SQLite file must follow sqlite://, without parameters"
+                        .to_owned(),
+                );
+            }
+            return Ok(Self::Sqlite(path.to_owned()));
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self::Postgres(url.to_owned()));
+        }
+        Err("accepted are sqlite://PATH and postgres://…".to_owned())
+    }
+}
+
+/// A page of transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The rows, newest first.
+    pub transactions: Vec<Transaction>,
+    /// How many rows match in all.
+    pub total: i64,
+    /// Whether rows follow this page.
+    pub has_more: bool,
+    /// The last row of this page, if rows follow.
+    pub next: Option<Cursor>,
+    /// The partner's statistics, if asked for.
+    pub statistics: Option<Statistics>,
+}
+
+/// Which ids a bulk lookup found, with the row each found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BulkFound {
+    /// Every row once, in no particular order.
+    pub transactions: Vec<Transaction>,
+}
+
+/// A key together with its partner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// The key.
+    pub key: ApiKey,
+    /// Whose.
+    pub partner: Partner,
+}
+
+/// A commit that changed transactions.
+#[derive(Debug, Clone, Default)]
+pub struct CommitNotice {
+    /// Endpoints that have something new to be told.
+    pub endpoints: Arc<[EndpointId]>,
+}
+
+/// A line for the audit log.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// Who: `cli`, or `key:ID`.
+    pub actor: String,
+    /// What: `partner.create`, `key.revoke`, …
+    pub action: &'static str,
+    /// Whose things were touched.
+    pub partner_id: Option<PartnerId>,
+    /// The id of what was touched.
+    pub subject: String,
+}
+
+/// How many due deliveries an endpoint may take now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// The endpoint.
+    pub endpoint_id: EndpointId,
+    /// Its partner.
+    pub partner_id: PartnerId,
+    /// How many.
+    pub free: i64,
+}
+
+/// What is older than these is removed.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Inbox rows received before.
+    pub callbacks_before: Instant,
+    /// Finished deliveries and their attempts created before.
+    pub deliveries_before: Instant,
+    /// Timeline lines and feed events before.
+    pub events_before: Instant,
+    /// Hour counters that ended before.
+    pub hours_before: Instant,
+}
+
+/// Figures for `/metrics` and `/status`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Transactions that are not final.
+    pub open_transactions: i64,
+    /// Deliveries not yet made.
+    pub pending_deliveries: i64,
+    /// Kept callbacks whose id nobody knows yet.
+    pub waiting_callbacks: i64,
+}
+
+/// Everything the rest of the house asks of the database.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Carries out one command; concurrent ones share a commit. Returns after the commit.
+    async fn record(&self, command: Command) -> Result<Outcome, StoreError>;
+    /// Tells of every commit that changed transactions.
+    fn commits(&self) -> broadcast::Receiver<CommitNotice>;
+
+    /// A page, its total and the statistics, of one snapshot.
+    async fn list_transactions(
+        &self,
+        partner: PartnerId,
+        search: Search,
+        now: Instant,
+    ) -> Result<Listing, StoreError>;
+    /// The rows that any of the ids names.
+    async fn find_transactions(
+        &self,
+        partner: PartnerId,
+        lookup: BulkLookup,
+    ) -> Result<BulkFound, StoreError>;
+    /// One transaction with its timeline.
+    async fn find_transaction(
+        &self,
+        partner: PartnerId,
+        id: TransactionId,
+    ) -> Result<Option<(Transaction, Vec<TimelineEntry>)>, StoreError>;
+
+    /// The account a callback token names.
+    async fn find_account_by_token(&self, token: String) -> Result<Option<Account>, StoreError>;
+    /// The partners that hold any of these provider ids, for callbacks without a token.
+    async fn list_route_owners(
+        &self,
+        provider: Provider,
+        values: Vec<String>,
+    ) -> Result<Vec<PartnerId>, StoreError>;
+    /// All accounts, or those of one partner.
+    async fn list_accounts(&self, partner: Option<PartnerId>) -> Result<Vec<Account>, StoreError>;
+    /// The accounts of a provider, at most `limit`.
+    async fn list_provider_accounts(
+        &self,
+        provider: Provider,
+        limit: i64,
+    ) -> Result<Vec<Account>, StoreError>;
+    /// Keeps a new account.
+    async fn insert_account(&self, account: Account, audit: Audit) -> Result<(), StoreError>;
+    /// Replaces an account's credentials; false if there is none.
+    async fn update_account(&self, account: Account, audit: Audit) -> Result<bool, StoreError>;
+    /// Removes an account; false if there is none.
+    async fn remove_account(&self, id: AccountId, audit: Audit) -> Result<bool, StoreError>;
+    /// The balances an account last reported.
+    async fn list_balances(
+        &self,
+        partner: PartnerId,
+        account: AccountId,
+    ) -> Result<Vec<(Balance, Instant)>, StoreError>;
+
+    /// Keeps a new partner and its first key.
+    async fn insert_partner(
+        &self,
+        partner: Partner,
+        key: ApiKey,
+        audit: Audit,
+    ) -> Result<(), StoreError>;
+    /// All partners, oldest first.
+    async fn list_partners(&self) -> Result<Vec<Partner>, StoreError>;
+    /// Suspends a partner at an instant, or resumes it; false if there is none.
+    async fn set_partner_suspended(
+        &self,
+        id: PartnerId,
+        at: Option<Instant>,
+        audit: Audit,
+    ) -> Result<bool, StoreError>;
+    /// Keeps a new key.
+    async fn insert_key(&self, key: ApiKey, audit: Audit) -> Result<(), StoreError>;
+    /// A partner's keys, oldest first.
+    async fn list_keys(&self, partner: PartnerId) -> Result<Vec<ApiKey>, StoreError>;
+    /// Revokes a key; false if there is none.
+    async fn revoke_key(&self, id: KeyId, at: Instant, audit: Audit) -> Result<bool, StoreError>;
+    /// The key with this digest, valid or not, and its partner.
+    async fn find_key(&self, digest: String) -> Result<Option<KeyHolder>, StoreError>;
+
+    /// Keeps a new webhook endpoint.
+    async fn insert_endpoint(&self, endpoint: Endpoint, audit: Audit) -> Result<(), StoreError>;
+    /// A partner's endpoints, oldest first.
+    async fn list_endpoints(&self, partner: PartnerId) -> Result<Vec<Endpoint>, StoreError>;
+    /// Removes an endpoint; false if there is none.
+    async fn remove_endpoint(
+        &self,
+        id: EndpointId,
+        at: Instant,
+        audit: Audit,
+    ) -> Result<bool, StoreError>;
+
+    /// The endpoints that have a delivery due.
+    async fn list_due_endpoints(
+        &self,
+        now: Instant,
+    ) -> Result<Vec<(PartnerId, EndpointId)>, StoreError>;
+    /// Takes a lease on due deliveries, up to each endpoint's capacity, in order within a transaction.
+    async fn claim_deliveries(
+        &self,
+        capacities: Vec<Capacity>,
+        now: Instant,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError>;
+    /// Records how attempts ended and what follows.
+    async fn record_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError>;
+    /// Gives back every lease: on SQLite, at start, where no other process can hold one.
+    async fn requeue_leased(&self, now: Instant) -> Result<u64, StoreError>;
+
+    /// Removes a small batch of what is old; the number of rows removed.
+    async fn remove_expired(&self, retention: Retention) -> Result<u64, StoreError>;
+    /// Counts what is waiting.
+    async fn count_backlog(&self) -> Result<Backlog, StoreError>;
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+    /// Runs pending migrations; their names.
+    async fn migrate(&self) -> Result<Vec<String>, StoreError>;
+    /// The names of migrations that have not run.
+    async fn list_pending_migrations(&self) -> Result<Vec<String>, StoreError>;
+    /// Whether this is the embedded database, which no other machine shares.
+    fn is_embedded(&self) -> bool;
+}
+
+/// Opens the database that the URL names; its pools and writers live on the runtime of the caller, which must be a
+/// multi-threaded one.
+///
+/// # Errors
+/// If the URL's database cannot be opened.
+pub async fn open(
+    settings: StoreSettings,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match settings.url.clone() {
+        DatabaseUrl::Sqlite(path) => {
+            Arc::new(sqlite::Adapter::open(&path, &settings, clock).await?)
+        }
+        DatabaseUrl::Postgres(url) => Arc::new(postgres::Adapter::open(&url, &settings, clock)?),
+    })
+}

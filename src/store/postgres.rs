@@ -1,0 +1,208 @@
+//! PostgreSQL: a pool of connections, two writers. A batch of the ledger locks the partners' heads, loads, judges,
+//! and sends all its writes in one flight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use diesel::pg::Pg;
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
+use tokio::runtime::Handle;
+use tokio::sync::broadcast;
+
+use super::batcher::{Batcher, Commit, CommitError};
+use super::dialect::Dialect;
+use super::ledger_sql;
+use super::postgres_connect::connect;
+use super::queries_support::{self as support, Loaded};
+use super::statement::Statement;
+use super::{CommitNotice, StoreError, StoreSettings};
+use crate::domain::clock::Clock;
+use crate::domain::ledger::{Command, Ledger, Lookups, Outcome, WorkingSet};
+
+#[allow(
+    clippy::duplicate_mod,
+    reason = "ordinary Diesel, written once and compiled once per database"
+)]
+#[path = "queries/mod.rs"]
+mod queries;
+
+/// The connection the shared queries run on.
+pub type Conn = AsyncPgConnection;
+
+/// Named by the shared queries where a type depends on the database.
+pub type Db = Pg;
+
+/// The words of this database.
+pub const DIALECT: Dialect = Dialect::Postgres;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// Two writers keep the disk busy while the other judges; more were slower.
+const WRITERS: usize = 2;
+
+/// The PostgreSQL store.
+#[derive(Clone)]
+pub struct Adapter {
+    readers: Pool<Conn>,
+    writer: Pool<Conn>,
+    runtime: Handle,
+    timeout: Duration,
+    batcher: Option<Batcher>,
+    commits: broadcast::Sender<CommitNotice>,
+    clock: Arc<dyn Clock>,
+    reconcile_after: chrono::Duration,
+}
+
+impl Adapter {
+    /// Prepares the pools; connections are made when they are first needed.
+    pub fn open(
+        url: &str,
+        settings: &StoreSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let mut adapter = Self {
+            readers: pool(url, settings.pool_size, settings.timeout)?,
+            writer: pool(url, WRITERS + 2, settings.timeout)?,
+            runtime: Handle::current(),
+            timeout: settings.timeout,
+            batcher: None,
+            commits: broadcast::channel(support::NOTICES_KEPT).0,
+            clock,
+            reconcile_after: settings.reconcile_after,
+        };
+        adapter.batcher = Some(Batcher::start(WRITERS, Arc::new(adapter.clone())));
+        Ok(adapter)
+    }
+
+    async fn reader(&self) -> Result<Object<Conn>, StoreError> {
+        self.readers.get().await.map_err(support::pool_error)
+    }
+
+    async fn writer(&self) -> Result<Object<Conn>, StoreError> {
+        self.writer.get().await.map_err(support::pool_error)
+    }
+
+    /// Runs statements in one transaction; how many rows each touched.
+    async fn execute_all(&self, statements: Vec<Statement>) -> Result<Vec<usize>, StoreError> {
+        let mut writer = self.writer().await?;
+        writer
+            .transaction(async |conn| {
+                let mut touched = Vec::with_capacity(statements.len());
+                for statement in statements {
+                    touched.push(statement.execute(conn).await?);
+                }
+                Ok::<_, diesel::result::Error>(touched)
+            })
+            .await
+            .map_err(StoreError::from)
+    }
+}
+
+fn pool(url: &str, size: usize, timeout: Duration) -> Result<Pool<Conn>, StoreError> {
+    let mut config = ManagerConfig::<Conn>::default();
+    config.recycling_method = RecyclingMethod::Fast;
+    config.custom_setup = Box::new(move |url| connect(url.to_owned(), timeout).boxed());
+    Pool::builder(AsyncDieselConnectionManager::<Conn>::new_with_config(
+        url, config,
+    ))
+    .max_size(size)
+    .wait_timeout(Some(timeout))
+    .create_timeout(Some(timeout))
+    .runtime(deadpool::Runtime::Tokio1)
+    .build()
+    .map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+#[async_trait]
+impl Commit for Adapter {
+    async fn commit(&self, commands: Arc<[Command]>) -> Result<Vec<Outcome>, CommitError> {
+        let adapter = self.clone();
+        let work = async move {
+            let (now, ask_after) = (adapter.clock.now(), adapter.reconcile_after);
+            let mut writer = adapter.writer().await.map_err(CommitError::Store)?;
+            let (outcomes, notice) = writer
+                .transaction(async |conn| {
+                    let loaded = load(conn, &Lookups::of(commands.iter())).await?;
+                    let mut ledger = Ledger::new(now, ask_after, loaded);
+                    let outcomes: Vec<Outcome> = commands
+                        .iter()
+                        .map(|command| ledger.carry_out(command.clone()))
+                        .collect();
+                    let changes = ledger.into_changes();
+                    let writes = ledger_sql::writes(DIALECT, now, &changes);
+                    // A shared reference to the connection pipelines: all writes leave in one flight.
+                    let conn: &AsyncPgConnection = conn;
+                    try_join_all(writes.into_iter().map(async |write| {
+                        let mut conn = conn;
+                        let touched = write.statement.execute(&mut conn).await?;
+                        support::check_touched(write.must_touch, touched)
+                    }))
+                    .await?;
+                    support::count(&changes);
+                    Ok::<_, support::CommitFailure>((outcomes, support::notice(&changes)))
+                })
+                .await
+                .map_err(CommitError::from)?;
+            support::tell(&adapter.commits, notice);
+            Ok(outcomes)
+        };
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(CommitError::Store(StoreError::Unavailable(
+                "the commit did not end in time".to_owned(),
+            ))),
+        }
+    }
+}
+
+async fn load(
+    conn: &mut AsyncPgConnection,
+    lookups: &Lookups,
+) -> Result<WorkingSet, support::CommitFailure> {
+    let mut loaded = Loaded::default();
+    // The lock comes first and alone: what is read after it cannot be changed by another writer any more.
+    loaded.heads = ledger_sql::lock_heads(DIALECT, &lookups.partners)
+        .load(conn)
+        .await?;
+    let conn: &AsyncPgConnection = conn;
+    let endpoints = async {
+        let mut conn = conn;
+        ledger_sql::endpoints(DIALECT, &lookups.partners)
+            .load(&mut conn)
+            .await
+    };
+    let waiting = async {
+        let mut conn = conn;
+        match ledger_sql::waiting(DIALECT, lookups) {
+            Some(statement) => statement.load(&mut conn).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let transactions = try_join_all(
+        support::transaction_lookups(DIALECT, lookups)
+            .into_iter()
+            .map(async |statement| {
+                let mut conn = conn;
+                statement.load(&mut conn).await
+            }),
+    );
+    let (endpoints, waiting, transactions) = tokio::try_join!(endpoints, waiting, transactions)?;
+    loaded.endpoints = endpoints;
+    loaded.waiting = waiting;
+    for rows in transactions {
+        loaded.add_transactions(rows)?;
+    }
+    for statement in loaded.follow_up(DIALECT, lookups)? {
+        let mut conn = conn;
+        loaded.add_transactions(statement.load(&mut conn).await?)?;
+    }
+    loaded.into_working_set()
+}

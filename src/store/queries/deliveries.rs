@@ -1,0 +1,184 @@
+//! The outbox: who has something due, taking a lease on it, and what came of the attempts.
+
+use serde_json::{Value, json};
+
+use super::DIALECT;
+use crate::domain::clock::Instant;
+use crate::domain::delivery::{Attempt, AttemptVerdict, LEASE, ORDER_PATIENCE};
+use crate::store::Capacity;
+use crate::store::columns::At;
+use crate::store::dialect::Type;
+use crate::store::statement::{Bind, Statement};
+
+/// Endpoints with a delivery due; the partial index knows pending rows only.
+pub fn due_endpoints(now: Instant) -> Statement {
+    Statement::new(
+        "SELECT e.partner_id, e.id AS endpoint_id FROM endpoints e \
+         WHERE e.disabled_at IS NULL AND e.removed_at IS NULL AND EXISTS (\
+         SELECT 1 FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
+         AND d.state = 'pending' AND d.due_at <= $1)",
+    )
+    .bind(Bind::At(At(now)))
+}
+
+/// Due deliveries of each endpoint up to its capacity: a delivery waits while an earlier one of its transaction is
+/// pending and not yet too old. `deliveries` moves their due time to the lease's end, so that a worker that dies
+/// gives them back by itself.
+pub fn claim(capacities: &[Capacity], now: Instant) -> Statement {
+    let rows: Vec<Value> = capacities
+        .iter()
+        .map(|capacity| {
+            json!([
+                capacity.partner_id.to_string(),
+                capacity.endpoint_id.to_string(),
+                capacity.free
+            ])
+        })
+        .collect();
+    let wanted = DIALECT.rows(
+        "$1",
+        &[
+            ("partner_id", Type::Id),
+            ("endpoint_id", Type::Id),
+            ("free", Type::Number),
+        ],
+    );
+    // The row's own predicate stands again outside the subselect, so that two claimers never take the same row.
+    Statement::new(format!(
+        "UPDATE deliveries SET due_at = $3, is_leased = true WHERE state = 'pending' AND due_at <= $2 \
+         AND (partner_id, id) IN (\
+           SELECT partner_id, id FROM (\
+             SELECT d.partner_id, d.id, w.free, ROW_NUMBER() OVER (PARTITION BY d.endpoint_id ORDER BY d.due_at, d.sequence) AS place \
+             FROM {wanted} w JOIN deliveries d ON d.partner_id = w.partner_id AND d.endpoint_id = w.endpoint_id \
+             WHERE d.state = 'pending' AND d.due_at <= $2 AND NOT EXISTS (\
+               SELECT 1 FROM deliveries earlier WHERE earlier.partner_id = d.partner_id AND earlier.endpoint_id = d.endpoint_id \
+               AND earlier.transaction_id = d.transaction_id AND earlier.sequence < d.sequence \
+               AND earlier.state = 'pending' AND earlier.created_at > $4)\
+           ) ranked WHERE place <= free) \
+         RETURNING id"
+    ))
+    .text(Value::from(rows).to_string())
+    .bind(Bind::At(At(now)))
+    .bind(Bind::At(At(now + LEASE)))
+    .bind(Bind::At(At(now - ORDER_PATIENCE)))
+}
+
+/// Claimed deliveries with their endpoints and events.
+pub fn claimed(capacities: &[Capacity], ids: &[String]) -> Statement {
+    let partners: Vec<String> = capacities
+        .iter()
+        .map(|capacity| capacity.partner_id.to_string())
+        .collect();
+    Statement::new(format!(
+        "SELECT d.id, d.attempts, d.created_at AS delivery_created_at, d.partner_id, d.endpoint_id, \
+         e.url, e.sealed_secret, e.created_at AS endpoint_created_at, \
+         v.id AS event_id, v.sequence, v.transaction_id, v.kind, v.to_status, v.at, v.conversation_id, v.client_request_id, \
+         v.result_code, v.result_description, v.receipt, v.amount_minor, v.currency, v.msisdn, v.reversed_at \
+         FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id \
+         JOIN transaction_events v ON v.partner_id = d.partner_id AND v.sequence = d.sequence \
+         WHERE d.partner_id IN {} AND d.id IN {} AND e.removed_at IS NULL ORDER BY v.sequence",
+        DIALECT.ids("$1"),
+        DIALECT.ids("$2")
+    ))
+    .text(json!(partners).to_string())
+    .text(json!(ids).to_string())
+}
+
+/// The attempts, and what follows for their deliveries.
+pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
+    let mut records = Vec::new();
+    let mut verdicts = Vec::new();
+    let mut gone = Vec::new();
+    for attempt in attempts {
+        records.push(json!([
+            attempt.partner_id.to_string(),
+            attempt.delivery_id.to_string(),
+            attempt.number,
+            DIALECT.instant(attempt.at),
+            attempt.duration_ms,
+            attempt.status,
+            attempt.error,
+            attempt
+                .response
+                .as_ref()
+                .map(|text| text.replace('\0', "\u{fffd}")),
+        ]));
+        let (state, due_at, finished) = match attempt.verdict {
+            AttemptVerdict::Delivered => ("delivered", attempt.at, true),
+            AttemptVerdict::RetryAt(at) => ("pending", at, false),
+            AttemptVerdict::Dead => ("dead", attempt.at, true),
+            AttemptVerdict::Gone => {
+                gone.push(json!([
+                    attempt.endpoint_id.to_string(),
+                    DIALECT.instant(attempt.at)
+                ]));
+                ("dead", attempt.at, true)
+            }
+        };
+        verdicts.push(json!([
+            attempt.partner_id.to_string(),
+            attempt.delivery_id.to_string(),
+            state,
+            attempt.number,
+            DIALECT.instant(due_at),
+            finished.then(|| DIALECT.instant(attempt.at)),
+        ]));
+    }
+    let mut statements = vec![
+        Statement::new(format!(
+            "UPDATE deliveries SET state = r.state, attempts = r.attempts, due_at = r.due_at, is_leased = false, \
+             finished_at = r.finished_at FROM {} AS r \
+             WHERE deliveries.partner_id = r.partner_id AND deliveries.id = r.id AND deliveries.state = 'pending'",
+            DIALECT.rows(
+                "$1",
+                &[
+                    ("partner_id", Type::Id),
+                    ("id", Type::Id),
+                    ("state", Type::Text),
+                    ("attempts", Type::Integer),
+                    ("due_at", Type::Instant),
+                    ("finished_at", Type::Instant),
+                ]
+            )
+        ))
+        .text(Value::from(verdicts).to_string()),
+        // A lease that ran out may let two workers make the same attempt: the first record stands.
+        Statement::new(format!(
+            "INSERT INTO delivery_attempts (partner_id, delivery_id, number, at, duration_ms, status, error, response) \
+             SELECT partner_id, delivery_id, number, at, duration_ms, status, error, response FROM {} AS r WHERE true \
+             ON CONFLICT (partner_id, delivery_id, number) DO NOTHING",
+            DIALECT.rows(
+                "$1",
+                &[
+                    ("partner_id", Type::Id),
+                    ("delivery_id", Type::Id),
+                    ("number", Type::Integer),
+                    ("at", Type::Instant),
+                    ("duration_ms", Type::Number),
+                    ("status", Type::Integer),
+                    ("error", Type::Text),
+                    ("response", Type::Text),
+                ]
+            )
+        ))
+        .text(Value::from(records).to_string()),
+    ];
+    if !gone.is_empty() {
+        statements.push(
+            Statement::new(format!(
+                "UPDATE endpoints SET disabled_at = r.at FROM {} AS r WHERE endpoints.id = r.id AND endpoints.disabled_at IS NULL",
+                DIALECT.rows("$1", &[("id", Type::Id), ("at", Type::Instant)])
+            ))
+            .text(Value::from(gone).to_string()),
+        );
+    }
+    statements
+}
+
+/// Gives every lease back at once.
+pub fn requeue(now: Instant) -> Statement {
+    Statement::new(
+        "UPDATE deliveries SET due_at = $1, is_leased = false WHERE state = 'pending' AND is_leased",
+    )
+    .bind(Bind::At(At(now)))
+}

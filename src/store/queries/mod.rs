@@ -1,0 +1,37 @@
+//! The queries, written once; compiled once for each adapter, which is `super` here and offers `Adapter` (the pools),
+//! `Conn` (the connection), `Db` (the backend) and `DIALECT`.
+
+mod accounts;
+mod deliveries;
+mod housekeeping;
+mod partners;
+mod store;
+
+use diesel::result::QueryResult;
+use diesel_async::RunQueryDsl;
+
+use super::{Adapter, Conn, DIALECT, MIGRATIONS};
+use crate::domain::clock::Instant;
+use crate::domain::identity::new_uuid;
+use crate::store::Audit;
+use crate::store::columns::{At, Id};
+use crate::store::rows::AuditRow;
+use crate::store::schema::audit_log;
+use crate::store::statement::Statement;
+
+/// Adds a line to the audit log, in the transaction of what it tells of.
+async fn insert_audit(conn: &mut Conn, audit: Audit, at: Instant) -> QueryResult<()> {
+    let row = AuditRow {
+        id: Id(new_uuid(at)),
+        at: At(at),
+        actor: audit.actor,
+        action: audit.action.to_owned(),
+        partner_id: audit.partner_id.map(|id| Id(id.0)),
+        subject: audit.subject,
+    };
+    diesel::insert_into(audit_log::table)
+        .values(row)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Partners and their keys.
+
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, RunQueryDsl};
+
+use super::{Conn, insert_audit};
+use crate::domain::clock::Instant;
+use crate::domain::identity::{KeyId, PartnerId};
+use crate::domain::partner::{ApiKey, Partner};
+use crate::store::columns::{At, Id};
+use crate::store::rows::{KeyRow, PartnerRow};
+use crate::store::schema::{api_keys, feed_heads, partners};
+use crate::store::{Audit, KeyHolder, StoreError};
+
+pub async fn insert_partner(
+    conn: &mut Conn,
+    partner: Partner,
+    key: ApiKey,
+    audit: Audit,
+) -> Result<(), StoreError> {
+    conn.transaction(async |conn| {
+        diesel::insert_into(partners::table)
+            .values(PartnerRow::new(&partner))
+            .execute(conn)
+            .await?;
+        diesel::insert_into(feed_heads::table)
+            .values((
+                feed_heads::partner_id.eq(Id(partner.id.0)),
+                feed_heads::last_sequence.eq(0),
+            ))
+            .execute(conn)
+            .await?;
+        diesel::insert_into(api_keys::table)
+            .values(KeyRow::new(&key))
+            .execute(conn)
+            .await?;
+        insert_audit(conn, audit, partner.created_at).await?;
+        Ok(())
+    })
+    .await
+}
+
+pub async fn list_partners(conn: &mut Conn) -> Result<Vec<Partner>, StoreError> {
+    partners::table
+        .order(partners::id)
+        .select(PartnerRow::as_select())
+        .load(conn)
+        .await?
+        .into_iter()
+        .map(Partner::try_from)
+        .collect()
+}
+
+pub async fn set_partner_suspended(
+    conn: &mut Conn,
+    id: PartnerId,
+    at: Option<Instant>,
+    now: Instant,
+    audit: Audit,
+) -> Result<bool, StoreError> {
+    conn.transaction(async |conn| {
+        let touched = diesel::update(partners::table.filter(partners::id.eq(Id(id.0))))
+            .set(partners::suspended_at.eq(at.map(At)))
+            .execute(conn)
+            .await?;
+        if touched > 0 {
+            insert_audit(conn, audit, now).await?;
+        }
+        Ok(touched > 0)
+    })
+    .await
+}
+
+pub async fn insert_key(conn: &mut Conn, key: ApiKey, audit: Audit) -> Result<(), StoreError> {
+    conn.transaction(async |conn| {
+        diesel::insert_into(api_keys::table)
+            .values(KeyRow::new(&key))
+            .execute(conn)
+            .await?;
+        insert_audit(conn, audit, key.created_at).await?;
+        Ok(())
+    })
+    .await
+}
+
+pub async fn list_keys(conn: &mut Conn, partner: PartnerId) -> Result<Vec<ApiKey>, StoreError> {
+    api_keys::table
+        .filter(api_keys::partner_id.eq(Id(partner.0)))
+        .order(api_keys::id)
+        .select(KeyRow::as_select())
+        .load(conn)
+        .await?
+        .into_iter()
+        .map(ApiKey::try_from)
+        .collect()
+}
+
+pub async fn revoke_key(
+    conn: &mut Conn,
+    id: KeyId,
+    at: Instant,
+    audit: Audit,
+) -> Result<bool, StoreError> {
+    conn.transaction(async |conn| {
+        // A key revoked before keeps its first date.
+        let touched = diesel::update(api_keys::table.filter(api_keys::id.eq(Id(id.0))))
+            .set(
+                api_keys::revoked_at.eq(diesel::dsl::case_when(
+                    api_keys::revoked_at.is_null(),
+                    Some(At(at))
+                        .into_sql::<diesel::sql_types::Nullable<crate::store::columns::InstantSql>>(
+                        ),
+                )
+                .otherwise(api_keys::revoked_at)),
+            )
+            .execute(conn)
+            .await?;
+        if touched > 0 {
+            insert_audit(conn, audit, at).await?;
+        }
+        Ok(touched > 0)
+    })
+    .await
+}
+
+pub async fn find_key(conn: &mut Conn, digest: String) -> Result<Option<KeyHolder>, StoreError> {
+    let found = api_keys::table
+        .inner_join(partners::table.on(partners::id.eq(api_keys::partner_id)))
+        .filter(api_keys::digest.eq(digest))
+        .select((KeyRow::as_select(), PartnerRow::as_select()))
+        .first::<(KeyRow, PartnerRow)>(conn)
+        .await
+        .optional()?;
+    found
+        .map(|(key, partner)| {
+            Ok(KeyHolder {
+                key: key.try_into()?,
+                partner: partner.try_into()?,
+            })
+        })
+        .transpose()
+}

@@ -1,0 +1,403 @@
+//! The store's methods over this adapter: each runs as one task on the store's own runtime, so that it commits or
+//! rolls back whole, whatever becomes of its caller.
+
+use std::future::Future;
+
+use async_trait::async_trait;
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
+use diesel_migrations::MigrationHarness;
+use tokio::sync::broadcast;
+
+use super::{Adapter, Conn, DIALECT, MIGRATIONS, Statement};
+use super::{accounts, deliveries, housekeeping, partners};
+use crate::domain::account::Account;
+use crate::domain::clock::Instant;
+use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
+use crate::domain::identity::{AccountId, EndpointId, KeyId, PartnerId, TransactionId};
+use crate::domain::ledger::{Command, Outcome};
+use crate::domain::partner::{ApiKey, Partner};
+use crate::domain::search::{BulkLookup, Search};
+use crate::domain::status_update::Balance;
+use crate::domain::timeline::TimelineEntry;
+use crate::domain::transaction::{Provider, Transaction};
+use crate::store::dialect::Dialect;
+use crate::store::rows::{
+    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, ListingRow, TimelineRow, TransactionRow,
+};
+use crate::store::{
+    Audit, Backlog, BulkFound, Capacity, CommitNotice, KeyHolder, Listing, Retention, Store,
+    StoreError, search_sql,
+};
+
+impl Adapter {
+    /// Runs a unit of work on the store's runtime, and waits for it no longer than the time limit.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let task = self.runtime.spawn(work);
+        match tokio::time::timeout(self.timeout, task).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => Err(StoreError::Query(error.to_string())),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "no answer within {:?}",
+                self.timeout
+            ))),
+        }
+    }
+
+    /// Reads rows; a connection that turns out to be closed is replaced once.
+    async fn rows<R>(&self, statement: Statement) -> Result<Vec<R>, StoreError>
+    where
+        R: Send + 'static,
+        Statement: for<'q> diesel_async::methods::LoadQuery<'q, Conn, R>,
+    {
+        let adapter = self.clone();
+        self.run(async move {
+            let mut conn = adapter.reader().await?;
+            match statement.clone().load(&mut *conn).await {
+                Err(error) => match StoreError::from(error) {
+                    StoreError::Unavailable(_) => {
+                        drop(conn);
+                        let mut conn = adapter.reader().await?;
+                        Ok(statement.load(&mut *conn).await?)
+                    }
+                    error => Err(error),
+                },
+                Ok(rows) => Ok(rows),
+            }
+        })
+        .await
+    }
+
+    async fn migrated<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(
+            &mut AsyncMigrationHarness<
+                deadpool::managed::Object<
+                    diesel_async::pooled_connection::AsyncDieselConnectionManager<Conn>,
+                >,
+            >,
+        ) -> diesel::migration::Result<T>
+        + Send
+        + 'static,
+    ) -> Result<T, StoreError> {
+        let adapter = self.clone();
+        self.run(async move {
+            let mut writer = adapter.writer().await?;
+            if DIALECT == Dialect::Postgres {
+                // Of several instances that start together one migrates, the others wait.
+                Statement::new("SELECT 1 FROM (SELECT pg_advisory_lock(7305837)) AS l")
+                    .execute(&mut *writer)
+                    .await?;
+            }
+            let mut harness = AsyncMigrationHarness::new(writer);
+            let done = tokio::task::block_in_place(|| act(&mut harness));
+            if DIALECT == Dialect::Postgres {
+                let mut writer = harness.into_inner();
+                Statement::new("SELECT 1 FROM (SELECT pg_advisory_unlock(7305837)) AS l")
+                    .execute(&mut *writer)
+                    .await?;
+            }
+            done.map_err(|error| StoreError::Unavailable(error.to_string()))
+        })
+        .await
+    }
+}
+
+/// A method that is one query on one connection.
+macro_rules! on {
+    ($adapter:ident . $connection:ident, $($path:ident)::+ ( $($argument:expr),* )) => {{
+        let adapter = $adapter.clone();
+        $adapter
+            .run(async move {
+                let mut conn = adapter.$connection().await?;
+                $($path)::+(&mut *conn, $($argument),*).await
+            })
+            .await
+    }};
+}
+
+#[async_trait]
+impl Store for Adapter {
+    async fn record(&self, command: Command) -> Result<Outcome, StoreError> {
+        match &self.batcher {
+            Some(batcher) => batcher.record(command).await,
+            None => Err(StoreError::Unavailable("no writer is running".to_owned())),
+        }
+    }
+
+    fn commits(&self) -> broadcast::Receiver<CommitNotice> {
+        self.commits.subscribe()
+    }
+
+    async fn list_transactions(
+        &self,
+        partner: PartnerId,
+        search: Search,
+        now: Instant,
+    ) -> Result<Listing, StoreError> {
+        let statement = search_sql::list(DIALECT, partner, &search, now);
+        let rows = self.rows::<ListingRow>(statement).await?;
+        search_sql::listing(rows, &search)
+    }
+
+    async fn find_transactions(
+        &self,
+        partner: PartnerId,
+        lookup: BulkLookup,
+    ) -> Result<BulkFound, StoreError> {
+        let statement = search_sql::bulk(DIALECT, partner, &lookup);
+        let rows = self.rows::<TransactionRow>(statement).await?;
+        Ok(BulkFound {
+            transactions: rows
+                .into_iter()
+                .map(Transaction::try_from)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    async fn find_transaction(
+        &self,
+        partner: PartnerId,
+        id: TransactionId,
+    ) -> Result<Option<(Transaction, Vec<TimelineEntry>)>, StoreError> {
+        // The timeline first: what is read after it can only be newer.
+        let timeline = self
+            .rows::<TimelineRow>(search_sql::timeline(partner, id))
+            .await?;
+        let found = self
+            .rows::<TransactionRow>(search_sql::find(partner, id))
+            .await?;
+        let Some(row) = found.into_iter().next() else {
+            return Ok(None);
+        };
+        let timeline = timeline
+            .into_iter()
+            .map(TimelineEntry::try_from)
+            .collect::<Result<_, _>>()?;
+        Ok(Some((row.try_into()?, timeline)))
+    }
+
+    async fn find_account_by_token(&self, token: String) -> Result<Option<Account>, StoreError> {
+        on!(self.reader, accounts::find_account_by_token(token))
+    }
+
+    async fn list_route_owners(
+        &self,
+        provider: Provider,
+        values: Vec<String>,
+    ) -> Result<Vec<PartnerId>, StoreError> {
+        let statement = search_sql::route_owners(DIALECT, provider.as_str(), &values);
+        let rows = self.rows::<IdRow>(statement).await?;
+        Ok(rows.into_iter().map(|row| PartnerId(row.id.0)).collect())
+    }
+
+    async fn list_accounts(&self, partner: Option<PartnerId>) -> Result<Vec<Account>, StoreError> {
+        on!(self.reader, accounts::list_accounts(partner))
+    }
+
+    async fn list_provider_accounts(
+        &self,
+        provider: Provider,
+        limit: i64,
+    ) -> Result<Vec<Account>, StoreError> {
+        on!(
+            self.reader,
+            accounts::list_provider_accounts(provider, limit)
+        )
+    }
+
+    async fn insert_account(&self, account: Account, audit: Audit) -> Result<(), StoreError> {
+        on!(self.writer, accounts::insert_account(account, audit))
+    }
+
+    async fn update_account(&self, account: Account, audit: Audit) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        on!(self.writer, accounts::update_account(account, now, audit))
+    }
+
+    async fn remove_account(&self, id: AccountId, audit: Audit) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        on!(self.writer, accounts::remove_account(id, now, audit))
+    }
+
+    async fn list_balances(
+        &self,
+        partner: PartnerId,
+        account: AccountId,
+    ) -> Result<Vec<(Balance, Instant)>, StoreError> {
+        on!(self.reader, accounts::list_balances(partner, account))
+    }
+
+    async fn insert_partner(
+        &self,
+        partner: Partner,
+        key: ApiKey,
+        audit: Audit,
+    ) -> Result<(), StoreError> {
+        on!(self.writer, partners::insert_partner(partner, key, audit))
+    }
+
+    async fn list_partners(&self) -> Result<Vec<Partner>, StoreError> {
+        on!(self.reader, partners::list_partners())
+    }
+
+    async fn set_partner_suspended(
+        &self,
+        id: PartnerId,
+        at: Option<Instant>,
+        audit: Audit,
+    ) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        on!(
+            self.writer,
+            partners::set_partner_suspended(id, at, now, audit)
+        )
+    }
+
+    async fn insert_key(&self, key: ApiKey, audit: Audit) -> Result<(), StoreError> {
+        on!(self.writer, partners::insert_key(key, audit))
+    }
+
+    async fn list_keys(&self, partner: PartnerId) -> Result<Vec<ApiKey>, StoreError> {
+        on!(self.reader, partners::list_keys(partner))
+    }
+
+    async fn revoke_key(&self, id: KeyId, at: Instant, audit: Audit) -> Result<bool, StoreError> {
+        on!(self.writer, partners::revoke_key(id, at, audit))
+    }
+
+    async fn find_key(&self, digest: String) -> Result<Option<KeyHolder>, StoreError> {
+        on!(self.reader, partners::find_key(digest))
+    }
+
+    async fn insert_endpoint(&self, endpoint: Endpoint, audit: Audit) -> Result<(), StoreError> {
+        on!(self.writer, accounts::insert_endpoint(endpoint, audit))
+    }
+
+    async fn list_endpoints(&self, partner: PartnerId) -> Result<Vec<Endpoint>, StoreError> {
+        on!(self.reader, accounts::list_endpoints(partner))
+    }
+
+    async fn remove_endpoint(
+        &self,
+        id: EndpointId,
+        at: Instant,
+        audit: Audit,
+    ) -> Result<bool, StoreError> {
+        on!(self.writer, accounts::remove_endpoint(id, at, audit))
+    }
+
+    async fn list_due_endpoints(
+        &self,
+        now: Instant,
+    ) -> Result<Vec<(PartnerId, EndpointId)>, StoreError> {
+        let rows = self
+            .rows::<DueEndpointRow>(deliveries::due_endpoints(now))
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (PartnerId(row.partner_id.0), EndpointId(row.endpoint_id.0)))
+            .collect())
+    }
+
+    async fn claim_deliveries(
+        &self,
+        capacities: Vec<Capacity>,
+        now: Instant,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        let adapter = self.clone();
+        let rows: Vec<ClaimedRow> = self
+            .run(async move {
+                let mut conn = adapter.writer().await?;
+                let claimed: Vec<IdRow> =
+                    deliveries::claim(&capacities, now).load(&mut *conn).await?;
+                if claimed.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let ids: Vec<String> = claimed.iter().map(|row| row.id.0.to_string()).collect();
+                Ok(deliveries::claimed(&capacities, &ids)
+                    .load(&mut *conn)
+                    .await?)
+            })
+            .await?;
+        rows.into_iter().map(ClaimedDelivery::try_from).collect()
+    }
+
+    async fn record_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError> {
+        let adapter = self.clone();
+        self.run(async move {
+            adapter.execute_all(deliveries::attempts(&attempts)).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn requeue_leased(&self, now: Instant) -> Result<u64, StoreError> {
+        self.execute_and_count(vec![deliveries::requeue(now)]).await
+    }
+
+    async fn remove_expired(&self, retention: Retention) -> Result<u64, StoreError> {
+        self.execute_and_count(housekeeping::expired(retention))
+            .await
+    }
+
+    async fn count_backlog(&self) -> Result<Backlog, StoreError> {
+        let rows = self.rows::<BacklogRow>(housekeeping::backlog()).await?;
+        Ok(rows
+            .into_iter()
+            .next()
+            .map(|row| Backlog {
+                open_transactions: row.open_transactions,
+                pending_deliveries: row.pending_deliveries,
+                waiting_callbacks: row.waiting_callbacks,
+            })
+            .unwrap_or_default())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let statement = Statement::new("SELECT id FROM partners LIMIT 1");
+        self.rows::<IdRow>(statement).await.map(drop)
+    }
+
+    async fn migrate(&self) -> Result<Vec<String>, StoreError> {
+        self.migrated(|harness| {
+            Ok(harness
+                .run_pending_migrations(MIGRATIONS)?
+                .iter()
+                .map(ToString::to_string)
+                .collect())
+        })
+        .await
+    }
+
+    async fn list_pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        self.migrated(|harness| {
+            Ok(harness
+                .pending_migrations(MIGRATIONS)?
+                .iter()
+                .map(|migration| migration.name().to_string())
+                .collect())
+        })
+        .await
+    }
+
+    fn is_embedded(&self) -> bool {
+        DIALECT == Dialect::Sqlite
+    }
+}
+
+impl Adapter {
+    async fn execute_and_count(&self, statements: Vec<Statement>) -> Result<u64, StoreError> {
+        let adapter = self.clone();
+        self.run(async move {
+            let touched = adapter.execute_all(statements).await?;
+            Ok(touched
+                .into_iter()
+                .map(|count| u64::try_from(count).unwrap_or_default())
+                .sum())
+        })
+        .await
+    }
+}

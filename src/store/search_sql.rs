@@ -1,0 +1,440 @@
+//! The status API's statements: one for a page with its total and statistics, one for a bulk lookup. One statement
+//! is one snapshot, so that no reader sees statistics that disagree with the rows beside them.
+
+use chrono::{Duration, DurationRound};
+use serde_json::json;
+
+use super::columns::{At, Id};
+use super::dialect::Dialect;
+use super::rows::{ListingRow, TRANSACTION_COLUMNS};
+use super::statement::{Bind, Statement};
+use super::{Listing, StoreError};
+use crate::domain::clock::Instant;
+use crate::domain::identity::{PartnerId, TransactionId};
+use crate::domain::money::{Amount, Currency};
+use crate::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
+use crate::domain::statistics::Statistics;
+use crate::domain::status::Status;
+use crate::domain::transaction::Transaction;
+
+/// Offsets beyond this are found by way of the day counters instead of being counted off row by row.
+pub const JUMP_FROM_OFFSET: i64 = 1_000;
+
+/// A transaction's columns behind a table's alias.
+pub fn transaction_columns(alias: &str) -> String {
+    TRANSACTION_COLUMNS
+        .map(|column| format!("{alias}.{column}"))
+        .join(", ")
+}
+
+struct Builder {
+    dialect: Dialect,
+    binds: Vec<Bind>,
+}
+
+impl Builder {
+    fn new(dialect: Dialect, partner: PartnerId) -> Self {
+        // $1 is the partner in every statement of this room.
+        Self {
+            dialect,
+            binds: vec![Bind::Id(Id(partner.0))],
+        }
+    }
+
+    fn bind(&mut self, bind: Bind) -> String {
+        self.binds.push(bind);
+        format!("${}", self.binds.len())
+    }
+
+    fn text(&mut self, text: impl Into<String>) -> String {
+        self.bind(Bind::Text(text.into()))
+    }
+
+    fn at(&mut self, at: Instant) -> String {
+        self.bind(Bind::At(At(at)))
+    }
+}
+
+/// The end of the hour in which `at` lies.
+pub fn hour_end(at: Instant) -> Instant {
+    period_end(at, Duration::hours(1))
+}
+
+/// The end of the day (UTC) in which `at` lies.
+pub fn day_end(at: Instant) -> Instant {
+    period_end(at, Duration::days(1))
+}
+
+fn period_end(at: Instant, period: Duration) -> Instant {
+    at.duration_trunc(period)
+        .ok()
+        .and_then(|start| start.checked_add_signed(period))
+        .unwrap_or(at)
+}
+
+/// Where a page's rows come from, and how they are ordered.
+struct Source {
+    from: String,
+    created_at: &'static str,
+    id: &'static str,
+    conditions: Vec<String>,
+}
+
+/// The side tables list what is open or failed; everything else walks the big table.
+fn source(builder: &mut Builder, filter: &Filter) -> Source {
+    let by_age_only = Filter {
+        status: None,
+        from: None,
+        to: None,
+        ..filter.clone()
+    } == Filter::default();
+    match filter.status {
+        Some(status) if by_age_only && status != Status::Success => {
+            let (table, mut conditions) = if status == Status::Failed {
+                ("failed_transactions", Vec::new())
+            } else {
+                (
+                    "open_transactions",
+                    vec![format!("s.status = {}", builder.text(status.as_str()))],
+                )
+            };
+            conditions.insert(0, "s.partner_id = $1".to_owned());
+            Source {
+                from: format!(
+                    "{table} s JOIN transactions t ON t.partner_id = s.partner_id AND t.id = s.transaction_id"
+                ),
+                created_at: "s.created_at",
+                id: "s.transaction_id",
+                conditions,
+            }
+        }
+        _ => Source {
+            from: "transactions t".to_owned(),
+            created_at: "t.created_at",
+            id: "t.id",
+            conditions: conditions(builder, filter),
+        },
+    }
+}
+
+/// The filter's conditions on the big table, but for its span of time.
+fn conditions(builder: &mut Builder, filter: &Filter) -> Vec<String> {
+    let mut all = vec!["t.partner_id = $1".to_owned()];
+    if let Some(id) = filter.transaction_id {
+        let id = builder.bind(Bind::Id(Id(id.0)));
+        all.push(format!("t.id = {id}"));
+    }
+    if let Some(id) = &filter.client_request_id {
+        let id = builder.text(id);
+        all.push(format!("t.client_request_id = {id}"));
+    }
+    if !filter.msisdns.is_empty() {
+        let numbers: Vec<String> = filter
+            .msisdns
+            .iter()
+            .map(|msisdn| builder.text(msisdn.as_str()))
+            .collect();
+        all.push(format!("t.msisdn IN ({})", numbers.join(", ")));
+    }
+    if let Some(status) = filter.status {
+        let status = builder.text(status.as_str());
+        all.push(format!("t.status = {status}"));
+    }
+    if let Some(value) = &filter.conversation_id {
+        let value = builder.text(value);
+        all.push(format!(
+            "t.id IN (SELECT transaction_id FROM routes WHERE partner_id = $1 AND value = {value} AND field <> 'transaction_receipt')"
+        ));
+    }
+    if let Some(value) = &filter.transaction_receipt {
+        let value = builder.text(value);
+        all.push(format!(
+            "t.id IN (SELECT transaction_id FROM routes WHERE partner_id = $1 AND value = {value} AND field = 'transaction_receipt')"
+        ));
+    }
+    all
+}
+
+fn span(builder: &mut Builder, filter: &Filter, column: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    if let Some(from) = filter.from {
+        all.push(format!("{column} >= {}", builder.at(from)));
+    }
+    if let Some(to) = filter.to {
+        all.push(format!("{column} <= {}", builder.at(to)));
+    }
+    all
+}
+
+/// How many rows match: from the counters where they can tell, else by counting a short range of an index.
+fn total(builder: &mut Builder, filter: &Filter) -> String {
+    let counted = |builder: &mut Builder, period: &str, more: &str| {
+        let status = filter
+            .status
+            .map(|status| format!(" AND status = {}", builder.text(status.as_str())))
+            .unwrap_or_default();
+        let sum = builder.dialect.number("COALESCE(SUM(n), 0)");
+        format!(
+            "(SELECT {sum} FROM counters WHERE partner_id = $1 AND period = '{period}'{status}{more})"
+        )
+    };
+    if filter.is_countable() {
+        return counted(builder, "total", "");
+    }
+    let untimed = Filter {
+        from: None,
+        to: None,
+        ..filter.clone()
+    };
+    if untimed.is_countable() {
+        // Whole days from the counters, the ragged ends row by row.
+        let first = filter.from.map(day_end);
+        let last = filter.to.map(|to| day_end(to) - Duration::days(1));
+        if first.zip(last).is_none_or(|(first, last)| first < last) {
+            let mut more = String::new();
+            let mut ends = Vec::new();
+            if let (Some(from), Some(first)) = (filter.from, first) {
+                let (from, first) = (builder.at(from), builder.at(first));
+                more.push_str(&format!(" AND ends_at > {first}"));
+                ends.push(format!("t.created_at >= {from} AND t.created_at < {first}"));
+            }
+            if let (Some(to), Some(last)) = (filter.to, last) {
+                let (to, last) = (builder.at(to), builder.at(last));
+                more.push_str(&format!(" AND ends_at <= {last}"));
+                ends.push(format!("t.created_at >= {last} AND t.created_at <= {to}"));
+            }
+            let mut sum = counted(builder, "day", &more);
+            for end in ends {
+                let conditions = conditions(builder, &untimed).join(" AND ");
+                sum.push_str(&format!(
+                    " + (SELECT COUNT(*) FROM transactions t WHERE {conditions} AND {end})"
+                ));
+            }
+            return sum;
+        }
+    }
+    let mut all = conditions(builder, filter);
+    all.extend(span(builder, filter, "t.created_at"));
+    format!(
+        "(SELECT COUNT(*) FROM transactions t WHERE {})",
+        all.join(" AND ")
+    )
+}
+
+/// The counters of the whole partner and the rows created in the last 24 hours: whole hours from the counters,
+/// the ragged first hour row by row.
+fn statistics(builder: &mut Builder, now: Instant) -> (String, String) {
+    let counters = format!(
+        "(SELECT {} FROM counters WHERE partner_id = $1 AND period = 'total' AND NOT is_reversal)",
+        builder.dialect.gather("currency, status, n, amount_minor")
+    );
+    let since = now - Duration::hours(24);
+    let (first_full, since) = (builder.at(hour_end(since)), builder.at(since));
+    let sum = builder.dialect.number("COALESCE(SUM(n), 0)");
+    let recent = format!(
+        "(SELECT {sum} FROM counters WHERE partner_id = $1 AND period = 'hour' AND ends_at > {first_full} AND NOT is_reversal) \
+         + (SELECT COUNT(*) FROM transactions t WHERE t.partner_id = $1 AND t.created_at >= {since} AND t.created_at < {first_full} AND t.kind <> 'reversal')"
+    );
+    (counters, recent)
+}
+
+/// The statement for a page.
+pub fn list(dialect: Dialect, partner: PartnerId, search: &Search, now: Instant) -> Statement {
+    let mut builder = Builder::new(dialect, partner);
+    let filter = &search.filter;
+    let mut source = source(&mut builder, filter);
+    source
+        .conditions
+        .extend(span(&mut builder, filter, source.created_at));
+    let mut with = String::new();
+    let mut skip = String::new();
+    match search.position {
+        Position::After(cursor) => {
+            let created_at = builder.at(cursor.created_at);
+            let id = builder.bind(Bind::Id(Id(cursor.id.0)));
+            source.conditions.push(format!(
+                "({}, {}) < ({created_at}, {id})",
+                source.created_at, source.id
+            ));
+        }
+        Position::Offset(0) => {}
+        Position::Offset(offset) if offset >= JUMP_FROM_OFFSET && filter.is_countable() => {
+            let status = filter
+                .status
+                .map(|status| format!(" AND status = {}", builder.text(status.as_str())))
+                .unwrap_or_default();
+            let offset = builder.bind(Bind::Number(offset));
+            let (n, upto) = (
+                dialect.number("SUM(n)"),
+                dialect.number("SUM(n) OVER (ORDER BY ends_at DESC)"),
+            );
+            with = format!(
+                "days AS (SELECT ends_at, {n} AS n FROM counters WHERE partner_id = $1 AND period = 'day'{status} GROUP BY ends_at), \
+                 running AS (SELECT ends_at, n, {upto} AS upto FROM days), \
+                 jump AS (SELECT ends_at, upto - n AS skipped FROM running WHERE upto > {offset} ORDER BY ends_at DESC LIMIT 1), "
+            );
+            source.conditions.push(format!(
+                "{} < (SELECT ends_at FROM jump)",
+                source.created_at
+            ));
+            skip = format!(" OFFSET COALESCE({offset} - (SELECT skipped FROM jump), 0)");
+        }
+        Position::Offset(offset) => {
+            skip = format!(" OFFSET {}", builder.bind(Bind::Number(offset)));
+        }
+    }
+    // One row more than asked for tells whether there is another page.
+    let limit = builder.bind(Bind::Number(search.limit + 1));
+    let total = total(&mut builder, filter);
+    let (counters, recent) = if search.with_statistics {
+        statistics(&mut builder, now)
+    } else {
+        (
+            "CAST(NULL AS TEXT)".to_owned(),
+            "CAST(NULL AS BIGINT)".to_owned(),
+        )
+    };
+    let sql = format!(
+        "WITH {with}page AS MATERIALIZED (SELECT {columns} FROM {from} WHERE {conditions} ORDER BY {created_at} DESC, {id} DESC LIMIT {limit}{skip}) \
+         SELECT f.total, f.counters, f.recent, {page} \
+         FROM (SELECT {total} AS total, {counters} AS counters, {recent} AS recent) f \
+         LEFT JOIN page p ON 1 = 1 ORDER BY p.created_at DESC, p.id DESC",
+        columns = transaction_columns("t"),
+        from = source.from,
+        conditions = source.conditions.join(" AND "),
+        created_at = source.created_at,
+        id = source.id,
+        page = transaction_columns("p"),
+    );
+    Statement::with_binds(sql, builder.binds)
+}
+
+/// Makes a listing of the statement's rows.
+///
+/// # Errors
+/// If a row is not what the schema promises.
+pub fn listing(rows: Vec<ListingRow>, search: &Search) -> Result<Listing, StoreError> {
+    let mut listing = Listing {
+        transactions: Vec::with_capacity(rows.len()),
+        total: 0,
+        has_more: false,
+        next: None,
+        statistics: None,
+    };
+    let limit = usize::try_from(search.limit).unwrap_or_default();
+    for (index, line) in rows.into_iter().enumerate() {
+        if index == 0 {
+            listing.total = line.total;
+            if search.with_statistics {
+                listing.statistics = Some(read_statistics(
+                    line.counters.as_deref(),
+                    line.recent.unwrap_or_default(),
+                )?);
+            }
+        }
+        if line.row.id.is_none() {
+            continue;
+        }
+        if index >= limit {
+            listing.has_more = true;
+            break;
+        }
+        listing.transactions.push(Transaction::try_from(line.row)?);
+    }
+    if listing.has_more {
+        listing.next = listing.transactions.last().map(|last| Cursor {
+            created_at: last.created_at,
+            id: last.id,
+        });
+    }
+    Ok(listing)
+}
+
+fn read_statistics(counters: Option<&str>, recent: i64) -> Result<Statistics, StoreError> {
+    let rows: Vec<(String, String, i64, i64)> = serde_json::from_str(counters.unwrap_or("[]"))
+        .map_err(|error| StoreError::Query(format!("counters: {error}")))?;
+    let mut statistics = Statistics {
+        recent_activity_24h: recent,
+        ..Statistics::default()
+    };
+    for (currency, status, n, amount) in rows {
+        let unknown = |_| StoreError::Query("counters hold an unknown word".to_owned());
+        let currency: Currency = currency
+            .parse()
+            .map_err(|_| StoreError::Query("counters hold an unknown currency".to_owned()))?;
+        let status: Status = status.parse().map_err(unknown)?;
+        statistics.add(currency, status, n, Amount(amount));
+    }
+    statistics.by_currency.retain(|_, one| one.total != 0);
+    Ok(statistics)
+}
+
+/// The statement for a bulk lookup: every row that any id names, once.
+pub fn bulk(dialect: Dialect, partner: PartnerId, lookup: &BulkLookup) -> Statement {
+    let mut builder = Builder::new(dialect, partner);
+    let mut ids = Vec::new();
+    if !lookup.transaction_ids.is_empty() {
+        let list = builder.text(json_list(lookup.transaction_ids.iter()));
+        ids.push(match dialect {
+            Dialect::Postgres => {
+                format!("SELECT jsonb_array_elements_text({list}::jsonb)::uuid")
+            }
+            Dialect::Sqlite => format!("SELECT value FROM json_each({list})"),
+        });
+    }
+    if !lookup.conversation_ids.is_empty() {
+        let list = builder.text(json!(lookup.conversation_ids).to_string());
+        ids.push(format!(
+            "SELECT transaction_id FROM routes WHERE partner_id = $1 AND value IN {} AND field <> 'transaction_receipt'",
+            dialect.texts(&list)
+        ));
+    }
+    if !lookup.client_request_ids.is_empty() {
+        let list = builder.text(json!(lookup.client_request_ids).to_string());
+        ids.push(format!(
+            "SELECT id FROM transactions WHERE partner_id = $1 AND client_request_id IN {}",
+            dialect.texts(&list)
+        ));
+    }
+    let sql = format!(
+        "SELECT {} FROM transactions t WHERE t.partner_id = $1 AND t.id IN ({})",
+        transaction_columns("t"),
+        ids.join(" UNION ")
+    );
+    Statement::with_binds(sql, builder.binds)
+}
+
+/// A JSON array of ids.
+pub fn json_list<'a>(ids: impl Iterator<Item = &'a TransactionId>) -> String {
+    json!(ids.map(ToString::to_string).collect::<Vec<_>>()).to_string()
+}
+
+/// One transaction.
+pub fn find(partner: PartnerId, id: TransactionId) -> Statement {
+    Statement::new(format!(
+        "SELECT {} FROM transactions t WHERE t.partner_id = $1 AND t.id = $2",
+        transaction_columns("t")
+    ))
+    .bind(Bind::Id(Id(partner.0)))
+    .bind(Bind::Id(Id(id.0)))
+}
+
+/// Its timeline, oldest line first.
+pub fn timeline(partner: PartnerId, id: TransactionId) -> Statement {
+    Statement::new(
+        "SELECT at, kind, from_status, to_status, source, result_code, note FROM transaction_events \
+         WHERE partner_id = $1 AND transaction_id = $2 ORDER BY id",
+    )
+    .bind(Bind::Id(Id(partner.0)))
+    .bind(Bind::Id(Id(id.0)))
+}
+
+/// The partners that hold any of these values at a provider.
+pub fn route_owners(dialect: Dialect, provider: &str, values: &[String]) -> Statement {
+    Statement::new(format!(
+        "SELECT DISTINCT partner_id AS id FROM routes WHERE value IN {} AND provider = $2",
+        dialect.texts("$1")
+    ))
+    .text(json!(values).to_string())
+    .text(provider)
+}

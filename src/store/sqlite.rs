@@ -1,0 +1,182 @@
+//! The embedded database: one file, one writer connection, a few readers. A batch of the ledger is one hop to a
+//! blocking thread: `BEGIN IMMEDIATE`, load, judge, write, commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel::sqlite::{Sqlite, SqliteConnection};
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+};
+use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
+use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+use tokio::sync::broadcast;
+
+use super::batcher::{Batcher, Commit, CommitError};
+use super::dialect::Dialect;
+use super::ledger_sql;
+use super::queries_support::{self as support, Loaded};
+use super::statement::Statement;
+use super::{CommitNotice, StoreError, StoreSettings};
+use crate::domain::clock::Clock;
+use crate::domain::ledger::{Command, Ledger, Lookups, Outcome};
+
+#[allow(
+    clippy::duplicate_mod,
+    reason = "ordinary Diesel, written once and compiled once per database"
+)]
+#[path = "queries/mod.rs"]
+mod queries;
+
+/// The connection the shared queries run on.
+pub type Conn = SyncConnectionWrapper<SqliteConnection>;
+
+/// The words of this database.
+pub const DIALECT: Dialect = Dialect::Sqlite;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// An acknowledged commit survives a power cut (`synchronous = FULL`); readers never wait for the writer (WAL).
+const SET_UP: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+     PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000; PRAGMA mmap_size = 268435456;";
+
+/// The SQLite store.
+#[derive(Clone)]
+pub struct Adapter {
+    readers: Pool<Conn>,
+    writer: Pool<Conn>,
+    runtime: Handle,
+    timeout: Duration,
+    batcher: Option<Batcher>,
+    commits: broadcast::Sender<CommitNotice>,
+    clock: Arc<dyn Clock>,
+    reconcile_after: chrono::Duration,
+}
+
+impl Adapter {
+    /// Opens the file, creating it where there is none.
+    pub async fn open(
+        path: &str,
+        settings: &StoreSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let mut adapter = Self {
+            readers: pool(path, settings.pool_size)?,
+            writer: pool(path, 1)?,
+            runtime: Handle::current(),
+            timeout: settings.timeout,
+            batcher: None,
+            commits: broadcast::channel(support::NOTICES_KEPT).0,
+            clock,
+            reconcile_after: settings.reconcile_after,
+        };
+        // The first connection creates the file and switches it to WAL; readers come after.
+        drop(adapter.writer().await?);
+        adapter.batcher = Some(Batcher::start(1, Arc::new(adapter.clone())));
+        Ok(adapter)
+    }
+
+    async fn reader(&self) -> Result<Object<Conn>, StoreError> {
+        self.readers.get().await.map_err(support::pool_error)
+    }
+
+    async fn writer(&self) -> Result<Object<Conn>, StoreError> {
+        self.writer.get().await.map_err(support::pool_error)
+    }
+
+    /// Runs statements in one transaction; how many rows each touched.
+    async fn execute_all(&self, statements: Vec<Statement>) -> Result<Vec<usize>, StoreError> {
+        let mut writer = self.writer().await?;
+        writer
+            .spawn_blocking(move |conn| {
+                conn.immediate_transaction(|conn| {
+                    statements
+                        .into_iter()
+                        .map(|statement| statement.execute(conn))
+                        .collect()
+                })
+            })
+            .await
+            .map_err(StoreError::from)
+    }
+}
+
+fn pool(path: &str, size: usize) -> Result<Pool<Conn>, StoreError> {
+    let mut config = ManagerConfig::<Conn>::default();
+    config.recycling_method = RecyclingMethod::Fast;
+    config.custom_setup = Box::new(|url| {
+        async move {
+            let mut conn = Conn::establish(url).await?;
+            conn.batch_execute(SET_UP)
+                .await
+                .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+            Ok(conn)
+        }
+        .boxed()
+    });
+    Pool::builder(AsyncDieselConnectionManager::<Conn>::new_with_config(
+        path, config,
+    ))
+    .max_size(size)
+    .build()
+    .map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+#[async_trait]
+impl Commit for Adapter {
+    async fn commit(&self, commands: Arc<[Command]>) -> Result<Vec<Outcome>, CommitError> {
+        let (now, ask_after) = (self.clock.now(), self.reconcile_after);
+        let mut writer = self.writer().await.map_err(CommitError::Store)?;
+        let (outcomes, notice) = writer
+            .spawn_blocking(move |conn| {
+                Ok(conn.immediate_transaction(|conn| {
+                    let loaded = load(conn, &Lookups::of(commands.iter()))?;
+                    let mut ledger = Ledger::new(now, ask_after, loaded);
+                    let outcomes: Vec<Outcome> = commands
+                        .iter()
+                        .map(|command| ledger.carry_out(command.clone()))
+                        .collect();
+                    let changes = ledger.into_changes();
+                    for write in ledger_sql::writes(DIALECT, now, &changes) {
+                        let touched = write.statement.execute(conn)?;
+                        support::check_touched(write.must_touch, touched)?;
+                    }
+                    support::count(&changes);
+                    Ok::<_, support::CommitFailure>((outcomes, support::notice(&changes)))
+                }))
+            })
+            .await
+            .map_err(|error| CommitError::Store(error.into()))?
+            .map_err(CommitError::from)?;
+        support::tell(&self.commits, notice);
+        Ok(outcomes)
+    }
+}
+
+fn load(
+    conn: &mut SqliteConnection,
+    lookups: &Lookups,
+) -> Result<crate::domain::ledger::WorkingSet, support::CommitFailure> {
+    let mut loaded = Loaded::default();
+    loaded.heads = ledger_sql::lock_heads(DIALECT, &lookups.partners).load(conn)?;
+    loaded.endpoints = ledger_sql::endpoints(DIALECT, &lookups.partners).load(conn)?;
+    if let Some(statement) = ledger_sql::waiting(DIALECT, lookups) {
+        loaded.waiting = statement.load(conn)?;
+    }
+    for statement in support::transaction_lookups(DIALECT, lookups) {
+        loaded.add_transactions(statement.load(conn)?)?;
+    }
+    for statement in loaded.follow_up(DIALECT, lookups)? {
+        loaded.add_transactions(statement.load(conn)?)?;
+    }
+    loaded.into_working_set()
+}
+
+/// Named by the shared queries where a type depends on the database.
+pub type Db = Sqlite;
