@@ -5,6 +5,10 @@
 //!   imports `domain`.
 
 pub mod domain;
+pub mod http;
+pub mod ingest;
 pub mod providers;
+pub mod settings;
 pub mod store;
+pub mod telemetry;
 pub mod vault;

@@ -12,7 +12,7 @@ use super::rows::TRANSACTION_COLUMNS;
 use super::search_sql::{day_end, hour_end, transaction_columns};
 use super::statement::Statement;
 use crate::domain::clock::Instant;
-use crate::domain::identity::{DeliveryId, PartnerId, TransactionId};
+use crate::domain::identity::{DeliveryId, PartnerId, TransactionId, hex};
 use crate::domain::ledger::{CallbackState, Changed, Changes, Lookups};
 use crate::domain::status::Status;
 use crate::domain::status_update::{IdField, News};
@@ -786,15 +786,4 @@ fn awaited(news: &News) -> HashSet<String> {
         .ids()
         .map(|(_, value)| value.to_owned())
         .collect()
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
 }

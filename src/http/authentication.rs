@@ -1,0 +1,309 @@
+//! `x-api-key` → the partner. A key costs a query once in a few seconds; wrong ones are limited per source address
+//! before the database is asked.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant as Timer};
+
+use actix_web::HttpMessage;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, FromRequest, HttpRequest};
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::State;
+use super::error::{ApiError, ErrorCode};
+use super::rate_limit;
+use crate::domain::clock::Clock;
+use crate::domain::identity::{KeyId, hex};
+use crate::domain::partner::{Partner, Scope};
+use crate::store::{KeyHolder, Store};
+
+/// Wrong keys from one address: this many at once, refilled at that rate a minute.
+pub const FAILED_KEYS_PER_MINUTE: u32 = 20;
+/// How long a key is believed before the database is asked again: what is revoked stops working within 5 s.
+const KEYS_REMEMBERED_FOR: Duration = Duration::from_secs(4);
+const KEYS_REMEMBERED: u64 = 10_000;
+/// How long an accepted key is exempt from the limit for wrong ones.
+const ACCEPTED_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Addresses whose failures are remembered at most; the oldest are forgotten first.
+const ADDRESSES_REMEMBERED: usize = 100_000;
+/// Longer texts are no keys of ours, and are not hashed.
+const KEY_MAX: usize = 256;
+
+/// Who is asking.
+#[derive(Debug, Clone)]
+pub struct AuthenticatedPartner {
+    /// With which key.
+    pub key_id: KeyId,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Who.
+    pub partner: Partner,
+}
+
+impl FromRequest for AuthenticatedPartner {
+    type Error = ApiError;
+    type Future = std::future::Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
+        // Present on every route that the middleware below guards.
+        std::future::ready(
+            request
+                .extensions()
+                .get::<Self>()
+                .cloned()
+                .ok_or_else(ApiError::server),
+        )
+    }
+}
+
+/// The keys this process knows.
+pub struct Keys {
+    known: Cache<String, KeyHolder>,
+    accepted: Cache<String, ()>,
+    failures: FailedKeys,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            known: Cache::builder()
+                .max_capacity(KEYS_REMEMBERED)
+                .time_to_live(KEYS_REMEMBERED_FOR)
+                .build(),
+            accepted: Cache::builder()
+                .max_capacity(KEYS_REMEMBERED)
+                .time_to_idle(ACCEPTED_REMEMBERED_FOR)
+                .build(),
+            failures: FailedKeys::default(),
+        }
+    }
+}
+
+impl Keys {
+    /// The holder of `key`.
+    ///
+    /// # Errors
+    /// AUTH_1002, RATE_1001, or the database's.
+    async fn find(
+        &self,
+        store: &dyn Store,
+        clock: &dyn Clock,
+        key: &str,
+        source: Option<IpAddr>,
+    ) -> Result<KeyHolder, ApiError> {
+        if key.len() > KEY_MAX {
+            self.failures.reserve(source)?;
+            return Err(invalid());
+        }
+        let digest = digest(key);
+        if let Some(holder) = self.known.get(&digest) {
+            return valid(holder, clock);
+        }
+        // A key that worked before is never refused for its neighbour's guesses; an unseen one waits like a wrong one.
+        let is_exempt = self.accepted.contains_key(&digest);
+        if !is_exempt {
+            self.failures.reserve(source)?;
+        }
+        let found = store
+            .find_key(digest.clone())
+            .await?
+            .filter(|holder| holder.key.digest.as_bytes().ct_eq(digest.as_bytes()).into())
+            .ok_or_else(invalid)
+            .and_then(|holder| valid(holder, clock));
+        match found {
+            Ok(holder) => {
+                if !is_exempt {
+                    self.failures.give_back(source);
+                    self.accepted.insert(digest.clone(), ());
+                }
+                self.known.insert(digest, holder.clone());
+                Ok(holder)
+            }
+            Err(error) => {
+                self.accepted.invalidate(&digest);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn valid(holder: KeyHolder, clock: &dyn Clock) -> Result<KeyHolder, ApiError> {
+    if holder.key.is_valid(clock.now()) {
+        Ok(holder)
+    } else {
+        Err(invalid())
+    }
+}
+
+fn invalid() -> ApiError {
+    ApiError::new(ErrorCode::KeyInvalid, "Invalid API key")
+}
+
+/// SHA-256, lower-case hex: what is kept of a key. A key has 256 random bits, so no slower hash is needed.
+pub fn digest(key: &str) -> String {
+    hex(&Sha256::digest(key.as_bytes()))
+}
+
+/// GCRA by source address. A place is taken before the database is asked and given back if the key was good, so
+/// that many guesses at once cannot slip through.
+#[derive(Default)]
+struct FailedKeys(Mutex<HashMap<IpAddr, Timer>>);
+
+/// One place is refilled in this time.
+const FAILURE_INTERVAL: Duration = Duration::from_millis(3_000);
+
+impl FailedKeys {
+    fn reserve(&self, source: Option<IpAddr>) -> Result<(), ApiError> {
+        let Some(address) = source.map(network) else {
+            return Ok(());
+        };
+        let now = Timer::now();
+        let tolerance = FAILURE_INTERVAL * (FAILED_KEYS_PER_MINUTE - 1);
+        let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if arrivals.len() >= ADDRESSES_REMEMBERED {
+            arrivals.retain(|_, next| *next > now);
+        }
+        let next = arrivals.get(&address).copied().unwrap_or(now).max(now);
+        let ahead = next.duration_since(now);
+        if ahead > tolerance || arrivals.len() >= ADDRESSES_REMEMBERED {
+            let wait = ahead.saturating_sub(tolerance);
+            return Err(rate_limit::refused(wait));
+        }
+        arrivals.insert(address, next + FAILURE_INTERVAL);
+        Ok(())
+    }
+
+    fn give_back(&self, source: Option<IpAddr>) {
+        let Some(address) = source.map(network) else {
+            return;
+        };
+        let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = arrivals.get_mut(&address)
+            && let Some(earlier) = next.checked_sub(FAILURE_INTERVAL)
+        {
+            *next = earlier;
+        }
+    }
+}
+
+/// An IPv6 caller owns its whole /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+/// Lets a request through if its key has `scope` and its partner is not suspended.
+///
+/// # Errors
+/// AUTH_1001, AUTH_1002, AUTH_1003, RATE_1001 or the database's.
+pub async fn authenticate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    scope: Scope,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let state = request
+        .app_data::<Data<State>>()
+        .cloned()
+        .ok_or_else(ApiError::server)?;
+    let key = key_of(request.request())
+        .ok_or_else(|| ApiError::new(ErrorCode::KeyMissing, "API key is required"))?;
+    let source = state.proxies.source(request.request());
+    let holder = state
+        .keys
+        .find(state.store.as_ref(), state.clock.as_ref(), &key, source)
+        .await?;
+    if !holder.key.scopes.contains(&scope) {
+        return Err(ApiError::new(
+            ErrorCode::Forbidden,
+            format!("This API key lacks the scope {scope}"),
+        )
+        .into());
+    }
+    if holder.partner.suspended {
+        return Err(ApiError::new(ErrorCode::Forbidden, "This partner is suspended").into());
+    }
+    request.extensions_mut().insert(AuthenticatedPartner {
+        key_id: holder.key.id,
+        scopes: holder.key.scopes,
+        partner: holder.partner,
+    });
+    let response = next.call(request).await?;
+    Ok(response.map_into_boxed_body())
+}
+
+/// The key from `x-api-key` or, as the guide's clients send it, `Authorization: Bearer`.
+fn key_of(request: &HttpRequest) -> Option<String> {
+    let header = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
+            .filter(|text| !text.is_empty())
+    };
+    header("x-api-key").or_else(|| {
+        let value = header(AUTHORIZATION.as_str())?;
+        let (scheme, key) = value.split_once(' ')?;
+        (scheme.eq_ignore_ascii_case("bearer") && !key.trim().is_empty())
+            .then(|| key.trim().to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn twenty_wrong_keys_at_once_and_no_more() {
+        let failures = FailedKeys::default();
+        for _ in 0..FAILED_KEYS_PER_MINUTE {
+            assert!(failures.reserve(address("192.0.2.1")).is_ok());
+        }
+        let refused = failures.reserve(address("192.0.2.1")).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::TooMany);
+        assert!((1..=3).contains(&refused.retry_after.unwrap()));
+        assert!(failures.reserve(address("192.0.2.2")).is_ok());
+    }
+
+    #[test]
+    fn the_interval_is_the_limits_share_of_a_minute() {
+        assert_eq!(
+            FAILURE_INTERVAL * FAILED_KEYS_PER_MINUTE,
+            Duration::from_secs(60)
+        );
+    }
+
+    #[test]
+    fn a_good_key_gives_its_place_back() {
+        let failures = FailedKeys::default();
+        for _ in 0..200 {
+            failures.reserve(address("192.0.2.1")).unwrap();
+            failures.give_back(address("192.0.2.1"));
+        }
+    }
+
+    #[test]
+    fn neighbours_in_one_ipv6_network_share_the_limit() {
+        let failures = FailedKeys::default();
+        for host in 0..FAILED_KEYS_PER_MINUTE {
+            failures
+                .reserve(address(&format!("2001:db8::{host:x}")))
+                .unwrap();
+        }
+        assert!(failures.reserve(address("2001:db8::ffff")).is_err());
+        assert!(failures.reserve(address("2001:db8:0:1::1")).is_ok());
+    }
+}

@@ -1,0 +1,218 @@
+//! The HTTP surface, thin: every route is in this file; each resource is one file with its handlers and wire shapes.
+//!
+//! Checked in this order: route (404), method (405), key (401, 403), rate (429), size (413), media type (415),
+//! content (400). So the middleware hangs on each route, not on the whole tree.
+
+mod authentication;
+mod bulk_status;
+mod callbacks;
+mod error;
+mod observe;
+mod operation;
+mod pages;
+mod rate_limit;
+mod request;
+mod transaction_status;
+mod transactions;
+mod wire;
+
+use std::sync::Arc;
+
+use actix_governor::Governor;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route};
+use ipnet::IpNet;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::domain::clock::Clock;
+use crate::domain::partner::Scope;
+use crate::domain::status_update::CallbackKind;
+use crate::ingest::Ingest;
+use crate::settings::Settings;
+use crate::store::Store;
+use error::{ApiError, ErrorCode};
+
+pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
+pub use observe::observe;
+pub use operation::OPENAPI;
+pub use rate_limit::{Bucket, Quota};
+pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
+pub use transaction_status::decode_cursor;
+
+/// What handlers share.
+pub struct State {
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The callbacks' way in.
+    pub ingest: Arc<Ingest>,
+    /// Known keys.
+    pub keys: Keys,
+    /// Whose word on addresses is believed.
+    pub proxies: Proxies,
+    /// Who may post to the token-less callback paths.
+    pub callback_allowed_ips: Vec<IpNet>,
+    /// The metrics.
+    pub metrics: PrometheusHandle,
+    /// Whether another address serves the metrics.
+    pub metrics_elsewhere: bool,
+    /// Whether callers reach us by https.
+    pub is_public_https: bool,
+    /// The three quotas.
+    pub quotas: Quotas,
+}
+
+/// The three quotas.
+#[derive(Clone)]
+pub struct Quotas {
+    /// Status reads.
+    pub get: Quota,
+    /// Bulk reads.
+    pub post: Quota,
+    /// Everything else under `/api`.
+    pub write: Quota,
+}
+
+impl Quotas {
+    /// The quotas of the settings.
+    ///
+    /// # Errors
+    /// If one cannot be counted.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        Ok(Self {
+            get: Quota::new(Bucket::Get, settings.rate_limit_get)?,
+            post: Quota::new(Bucket::Post, settings.rate_limit_post)?,
+            write: Quota::new(Bucket::Write, settings.rate_limit_write)?,
+        })
+    }
+
+    /// Forgets keys that have been quiet.
+    pub fn forget_idle(&self) {
+        for quota in [&self.get, &self.post, &self.write] {
+            quota.forget_idle();
+        }
+    }
+}
+
+/// Every route of the public address.
+pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
+    let Quotas { get, post, write } = &state.quotas;
+    config
+        .app_data(state.clone())
+        .service(
+            resource("/api/ussd/transaction-status", "GET, POST")
+                .route(keyed(
+                    web::get().to(transaction_status::list),
+                    get,
+                    Scope::StatusRead,
+                ))
+                .route(keyed(
+                    web::post().to(bulk_status::find),
+                    post,
+                    Scope::StatusRead,
+                )),
+        )
+        .service(resource("/api/ussd/transactions", "POST").route(keyed(
+            web::post().to(transactions::register),
+            write,
+            Scope::PaymentsWrite,
+        )))
+        .service(
+            resource("/api/ussd/transactions/{id}", "GET, PATCH")
+                .route(keyed(
+                    web::get().to(transactions::find),
+                    write,
+                    Scope::StatusRead,
+                ))
+                .route(keyed(
+                    web::patch().to(transactions::attach),
+                    write,
+                    Scope::PaymentsWrite,
+                )),
+        )
+        .service(
+            resource("/callbacks/{token}/{kind}", "POST")
+                .route(web::post().to(callbacks::with_token)),
+        )
+        .service(
+            resource("/callbacks/{token}/{kind}/{transaction_id}", "POST")
+                .route(web::post().to(callbacks::with_token_and_id)),
+        );
+    for (path, kind) in GUIDE_CALLBACKS {
+        config.service(resource(path, "POST").route(web::post().to(
+            move |state: Data<State>, request: HttpRequest, payload: Payload| {
+                callbacks::without_token(state, request, kind, payload)
+            },
+        )));
+    }
+    config
+        .service(resource("/livez", "GET").route(web::get().to(operation::livez)))
+        .service(resource("/readyz", "GET").route(web::get().to(operation::readyz)))
+        .service(resource("/metrics", "GET").route(web::get().to(operation::metrics)))
+        .service(resource("/openapi.yaml", "GET").route(web::get().to(operation::openapi)));
+    pages::routes(config);
+    config.default_service(web::to(not_found));
+}
+
+/// The operator's own address.
+pub fn admin_routes(config: &mut ServiceConfig, state: &Data<State>) {
+    config
+        .app_data(state.clone())
+        .service(resource("/livez", "GET").route(web::get().to(operation::livez)))
+        .service(resource("/metrics", "GET").route(web::get().to(operation::admin_metrics)))
+        .default_service(web::to(not_found));
+}
+
+/// The guide's own callback paths.
+const GUIDE_CALLBACKS: [(&str, CallbackKind); 8] = [
+    ("/api/v1/mpesa/callback", CallbackKind::Stk),
+    ("/api/v1/mpesa/b2c/result", CallbackKind::B2cResult),
+    ("/api/v1/mpesa/b2c/timeout", CallbackKind::B2cTimeout),
+    (
+        "/api/v1/mpesa/reversal/result",
+        CallbackKind::ReversalResult,
+    ),
+    (
+        "/api/v1/mpesa/reversal/timeout",
+        CallbackKind::ReversalTimeout,
+    ),
+    ("/api/v1/mpesa/balance/result", CallbackKind::BalanceResult),
+    (
+        "/api/v1/mpesa/balance/timeout",
+        CallbackKind::BalanceTimeout,
+    ),
+    ("/api/v1/clickpesa/callback", CallbackKind::Clickpesa),
+];
+
+/// A resource that answers 405 with its methods.
+fn resource(path: &str, allow: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || async move {
+        ApiError {
+            allow: Some(allow),
+            ..ApiError::new(
+                ErrorCode::Method,
+                format!("This method is not accepted here; accepted are {allow}"),
+            )
+        }
+        .error_response()
+    }))
+}
+
+/// A route for callers with a key: authentication outermost, then the quota, then the handler.
+fn keyed(route: Route, quota: &Quota, scope: Scope) -> Route {
+    let told = quota.clone();
+    route
+        .wrap(Governor::new(quota.config()))
+        .wrap(from_fn(move |request, next| {
+            rate_limit::tell(request, next, told.clone())
+        }))
+        .wrap(from_fn(move |request, next| {
+            authentication::authenticate(request, next, scope)
+        }))
+}
+
+async fn not_found() -> HttpResponse {
+    ApiError::not_found("No such route").error_response()
+}

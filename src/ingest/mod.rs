@@ -1,0 +1,320 @@
+//! A callback's way in: whose is it, may it be believed, what does it say; then into the inbox and the ledger in one
+//! commit. Only what is acknowledged was kept, and everything kept is acknowledged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::domain::account::Account;
+use crate::domain::clock::Clock;
+use crate::domain::identity::{CallbackId, PartnerId, TransactionId, hex};
+use crate::domain::ledger::{Arrival, CallbackState, Command, Outcome};
+use crate::domain::status_update::{CallbackKind, News};
+use crate::domain::transaction::Provider;
+use crate::providers;
+use crate::providers::clickpesa::checksum;
+use crate::store::{Store, StoreError};
+use crate::vault::Vault;
+
+/// How long an account found by its token is believed before the database is asked again: what is removed stops
+/// working within 5 s.
+const ACCOUNTS_REMEMBERED_FOR: Duration = Duration::from_secs(4);
+const ACCOUNTS_REMEMBERED: u64 = 10_000;
+
+/// A callback as it came over the wire.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// What the path says it is.
+    pub kind: CallbackKind,
+    /// Our own id from the path.
+    pub transaction_id: Option<TransactionId>,
+    /// The body, unread.
+    pub body: Vec<u8>,
+    /// Its media type as sent.
+    pub content_type: Option<String>,
+    /// Signatures that headers carry.
+    pub signatures: Vec<String>,
+    /// The address it came from.
+    pub source: Option<String>,
+}
+
+/// Why a callback was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The token names no account, or one of another provider.
+    #[error("no such callback address")]
+    UnknownToken,
+    /// The account has a checksum key and the body does not carry its checksum.
+    #[error("the checksum is missing or wrong")]
+    WrongChecksum,
+    /// The database could not take it: not acknowledged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a provider is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// Kept.
+    Accepted,
+    /// C2B validation: let the payment through.
+    ValidationAccepted,
+    /// C2B validation: refuse it with this code of Safaricom's.
+    ValidationRejected(&'static str),
+}
+
+#[derive(Clone)]
+struct KnownAccount {
+    account: Arc<Account>,
+    checksum_key: Option<SecretString>,
+}
+
+/// The way in.
+pub struct Ingest {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    accounts: Cache<String, KnownAccount>,
+}
+
+impl Ingest {
+    /// A way in to `store`.
+    pub fn new(store: Arc<dyn Store>, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            vault,
+            clock,
+            accounts: Cache::builder()
+                .max_capacity(ACCOUNTS_REMEMBERED)
+                .time_to_live(ACCOUNTS_REMEMBERED_FOR)
+                .build(),
+        }
+    }
+
+    /// A callback on an account's own path.
+    ///
+    /// # Errors
+    /// See [`IngestError`]; nothing was kept then.
+    pub async fn receive_with_token(
+        &self,
+        token: &str,
+        received: Received,
+    ) -> Result<Acknowledgement, IngestError> {
+        let known = self
+            .account_by_token(token)
+            .await?
+            .filter(|known| known.account.provider == received.kind.provider());
+        let Some(known) = known else {
+            return Err(refused("token", IngestError::UnknownToken));
+        };
+        if let Some(key) = &known.checksum_key {
+            check(&received, key)?;
+        }
+        let partner = Some(known.account.partner_id);
+        self.keep(partner, Some(known.account), None, received)
+            .await
+    }
+
+    /// A callback on one of the guide's paths, which name no account: the ids tell whose it is.
+    ///
+    /// # Errors
+    /// See [`IngestError`]; nothing was kept then.
+    pub async fn receive_without_token(
+        &self,
+        received: Received,
+    ) -> Result<Acknowledgement, IngestError> {
+        let provider = received.kind.provider();
+        let news = providers::parse_callback(received.kind, None, &received.body);
+        let owners = match values(&news) {
+            values if values.is_empty() => Vec::new(),
+            values => self.store.list_route_owners(provider, values).await?,
+        };
+        let (partner, account, flagged) = match owners.as_slice() {
+            [partner] => {
+                let accounts = self.accounts_of(*partner, provider).await?;
+                self.check_any(&accounts, &received)?;
+                let only = match <[KnownAccount; 1]>::try_from(accounts) {
+                    Ok([known]) => Some(known.account),
+                    Err(_) => None,
+                };
+                (Some(*partner), only, None)
+            }
+            // Nobody has the id yet: it may wait for it if only one account can be meant.
+            [] => {
+                let mut accounts = self.store.list_provider_accounts(provider, 2).await?;
+                match (accounts.pop(), accounts.is_empty()) {
+                    (Some(account), true) => {
+                        let known = self.open(account);
+                        self.check_any(std::slice::from_ref(&known), &received)?;
+                        (Some(known.account.partner_id), Some(known.account), None)
+                    }
+                    _ => (None, None, None),
+                }
+            }
+            several => (
+                None,
+                None,
+                Some(format!(
+                    "{} partners have a transaction with its ids",
+                    several.len()
+                )),
+            ),
+        };
+        self.keep(partner, account, flagged, received).await
+    }
+
+    async fn keep(
+        &self,
+        partner_id: Option<PartnerId>,
+        account: Option<Arc<Account>>,
+        flagged: Option<String>,
+        received: Received,
+    ) -> Result<Acknowledgement, IngestError> {
+        let now = self.clock.now();
+        let Received {
+            kind,
+            transaction_id,
+            body,
+            content_type,
+            source,
+            ..
+        } = received;
+        let acknowledgement = match kind {
+            CallbackKind::C2bValidation => validate(&body, account.as_deref()),
+            _ => Acknowledgement::Accepted,
+        };
+        let arrival = Arrival {
+            id: CallbackId::new(now),
+            partner_id,
+            account,
+            provider: kind.provider(),
+            kind,
+            received_at: now,
+            digest: hex(&Sha256::digest(&body)),
+            news: providers::parse_callback(kind, transaction_id, &body),
+            body: providers::redact(kind, &body),
+            content_type,
+            source,
+            flagged,
+        };
+        let outcome = self
+            .store
+            .record(Command::Callback(Box::new(arrival)))
+            .await?;
+        if outcome == Outcome::Recorded(CallbackState::Conflict) {
+            tracing::warn!(kind = kind.as_str(), "a callback contradicts what stands");
+        }
+        Ok(acknowledgement)
+    }
+
+    async fn account_by_token(&self, token: &str) -> Result<Option<KnownAccount>, StoreError> {
+        if let Some(known) = self.accounts.get(token) {
+            return Ok(Some(known));
+        }
+        let found = self.store.find_account_by_token(token.to_owned()).await?;
+        let known = found.map(|account| self.open(account));
+        if let Some(known) = &known {
+            self.accounts.insert(token.to_owned(), known.clone());
+        }
+        Ok(known)
+    }
+
+    async fn accounts_of(
+        &self,
+        partner: PartnerId,
+        provider: Provider,
+    ) -> Result<Vec<KnownAccount>, StoreError> {
+        let accounts = self.store.list_accounts(Some(partner)).await?;
+        Ok(accounts
+            .into_iter()
+            .filter(|account| account.provider == provider)
+            .map(|account| self.open(account))
+            .collect())
+    }
+
+    /// Opens what ingestion needs of an account's credentials: the checksum key.
+    fn open(&self, account: Account) -> KnownAccount {
+        let checksum_key = match account.provider {
+            Provider::Mpesa => None,
+            Provider::Clickpesa => self.checksum_key(&account),
+        };
+        KnownAccount {
+            account: Arc::new(account),
+            checksum_key,
+        }
+    }
+
+    fn checksum_key(&self, account: &Account) -> Option<SecretString> {
+        let owner = format!("account:{}", account.id);
+        match self.vault.open(&owner, &account.sealed_credentials) {
+            Ok(plain) => serde_json::from_slice::<Value>(&plain)
+                .ok()?
+                .get("checksum_key")?
+                .as_str()
+                .map(SecretString::from),
+            Err(error) => {
+                // A key that cannot be read must not open the door: nothing matches this one.
+                tracing::error!(account_id = %account.id, %error, "an account's credentials");
+                crate::vault::new_master_key().ok().map(SecretString::from)
+            }
+        }
+    }
+
+    /// With several accounts, the body must carry the checksum of one; an account without a key is believed.
+    fn check_any(&self, accounts: &[KnownAccount], received: &Received) -> Result<(), IngestError> {
+        let keys: Vec<&SecretString> = accounts
+            .iter()
+            .filter_map(|known| known.checksum_key.as_ref())
+            .collect();
+        if keys.is_empty() || keys.len() < accounts.len() {
+            return Ok(());
+        }
+        if keys.into_iter().any(|key| check(received, key).is_ok()) {
+            Ok(())
+        } else {
+            Err(IngestError::WrongChecksum)
+        }
+    }
+}
+
+fn check(received: &Received, key: &SecretString) -> Result<(), IngestError> {
+    let signatures: Vec<&str> = received.signatures.iter().map(String::as_str).collect();
+    if checksum::verify(&received.body, &signatures, key.expose_secret()) {
+        Ok(())
+    } else {
+        Err(refused("checksum", IngestError::WrongChecksum))
+    }
+}
+
+/// Counts a refusal: what is refused is not kept.
+pub fn refused(reason: &'static str, error: IngestError) -> IngestError {
+    metrics::counter!("ussd_status_callbacks_refused_total", "reason" => reason).increment(1);
+    error
+}
+
+fn validate(body: &[u8], account: Option<&Account>) -> Acknowledgement {
+    match providers::mpesa::c2b::validate_c2b(body) {
+        Ok(facts) if account.is_some_and(|account| account.owns_shortcode(&facts.shortcode)) => {
+            Acknowledgement::ValidationAccepted
+        }
+        Ok(_) => Acknowledgement::ValidationRejected(providers::mpesa::c2b::INVALID_SHORTCODE),
+        Err(code) => Acknowledgement::ValidationRejected(code),
+    }
+}
+
+/// The ids by which news may find its partner.
+fn values(news: &News) -> Vec<String> {
+    let correlation = match news {
+        News::Payment(update) => &update.correlation,
+        News::Timeout(correlation) => correlation,
+        News::Balances { .. } | News::Information(_) | News::Unreadable(_) => return Vec::new(),
+    };
+    correlation
+        .ids()
+        .map(|(_, value)| value.to_owned())
+        .collect()
+}
