@@ -42,8 +42,6 @@ const KEY_MAX: usize = 256;
 pub struct AuthenticatedPartner {
     /// With which key.
     pub key_id: KeyId,
-    /// What it may do.
-    pub scopes: Vec<Scope>,
     /// Who.
     pub partner: Partner,
 }
@@ -202,22 +200,33 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Lets a request through if its key has `scope` and its partner is not suspended.
+/// Lets a request through if its key has `scope` and its partner is not suspended; answers AUTH_1001, AUTH_1002,
+/// AUTH_1003, RATE_1001 or the database's error otherwise.
 ///
 /// # Errors
-/// AUTH_1001, AUTH_1002, AUTH_1003, RATE_1001 or the database's.
+/// Whatever comes from within.
 pub async fn authenticate(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
     scope: Scope,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    match identify(request.request(), scope).await {
+        Ok(partner) => {
+            request.extensions_mut().insert(partner);
+            let response = next.call(request).await?;
+            Ok(response.map_into_boxed_body())
+        }
+        Err(error) => Ok(request.error_response(error)),
+    }
+}
+
+async fn identify(request: &HttpRequest, scope: Scope) -> Result<AuthenticatedPartner, ApiError> {
     let state = request
         .app_data::<Data<State>>()
-        .cloned()
         .ok_or_else(ApiError::server)?;
-    let key = key_of(request.request())
+    let key = key_of(request)
         .ok_or_else(|| ApiError::new(ErrorCode::KeyMissing, "API key is required"))?;
-    let source = state.proxies.source(request.request());
+    let source = state.proxies.source(request);
     let holder = state
         .keys
         .find(state.store.as_ref(), state.clock.as_ref(), &key, source)
@@ -226,19 +235,18 @@ pub async fn authenticate(
         return Err(ApiError::new(
             ErrorCode::Forbidden,
             format!("This API key lacks the scope {scope}"),
-        )
-        .into());
+        ));
     }
     if holder.partner.suspended {
-        return Err(ApiError::new(ErrorCode::Forbidden, "This partner is suspended").into());
+        return Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "This partner is suspended",
+        ));
     }
-    request.extensions_mut().insert(AuthenticatedPartner {
+    Ok(AuthenticatedPartner {
         key_id: holder.key.id,
-        scopes: holder.key.scopes,
         partner: holder.partner,
-    });
-    let response = next.call(request).await?;
-    Ok(response.map_into_boxed_body())
+    })
 }
 
 /// The key from `x-api-key` or, as the guide's clients send it, `Authorization: Bearer`.

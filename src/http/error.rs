@@ -100,6 +100,8 @@ pub struct ApiError {
     pub retry_after: Option<u64>,
     /// The methods that would be accepted.
     pub allow: Option<&'static str>,
+    /// What really happened, for the log and never for the caller.
+    pub cause: Option<String>,
 }
 
 /// Seconds a caller should wait for a database that is away.
@@ -114,6 +116,7 @@ impl ApiError {
             details: Vec::new(),
             retry_after: None,
             allow: None,
+            cause: None,
         }
     }
 
@@ -156,19 +159,17 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         const TEXT: &str = "Failed to fetch transactions";
-        // The one place where a failure of the database is logged; the middleware adds the request id.
+        let cause = Some(error.to_string());
         match error {
-            StoreError::Unavailable(reason) => {
-                tracing::warn!(reason, "the database is not available");
-                Self {
-                    retry_after: Some(DATABASE_RETRY_AFTER_SECONDS),
-                    ..Self::new(ErrorCode::DatabaseAway, TEXT)
-                }
-            }
-            StoreError::Conflict(reason) | StoreError::Query(reason) => {
-                tracing::error!(reason, "a query failed");
-                Self::new(ErrorCode::Database, TEXT)
-            }
+            StoreError::Unavailable(_) => Self {
+                retry_after: Some(DATABASE_RETRY_AFTER_SECONDS),
+                cause,
+                ..Self::new(ErrorCode::DatabaseAway, TEXT)
+            },
+            StoreError::Conflict(_) | StoreError::Query(_) => Self {
+                cause,
+                ..Self::new(ErrorCode::Database, TEXT)
+            },
         }
     }
 }

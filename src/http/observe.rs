@@ -12,7 +12,7 @@ use actix_web::http::header::{
 };
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage, HttpRequest};
+use actix_web::{Error, HttpRequest};
 
 use super::State;
 use super::error::{ApiError, ErrorCode};
@@ -21,33 +21,25 @@ use crate::domain::identity::new_uuid;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
 
-/// The id of a request, as its answer and its log lines carry it.
-#[derive(Debug, Clone)]
-pub struct RequestId(pub String);
-
 /// The outermost middleware.
 ///
 /// # Errors
-/// None: every failure becomes an answer here.
+/// Only what the framework itself could not route.
 pub async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Timer::now();
     let id = request_id(&request);
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let http_request = request.request().clone();
     let trace = request
         .headers()
         .get("traceparent")
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
-    let outcome = next.call(request).await;
-    let response = match outcome {
-        Ok(response) => response.map_into_boxed_body(),
-        Err(error) => ServiceResponse::new(http_request.clone(), error.error_response()),
-    };
+    // The request must not be held while it is routed; every inner failure comes back as an answer that has it.
+    let response = next.call(request).await?.map_into_boxed_body();
     let mut response = write_error(response, &id);
+    let http_request = response.request().clone();
     decorate(&http_request, &mut response, &id);
     let route = http_request
         .match_pattern()
@@ -121,6 +113,9 @@ fn write_error(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse<
         },
         None => return response,
     };
+    if let Some(cause) = &error.cause {
+        tracing::error!(request_id = id, cause, "a request failed");
+    }
     let as_problem = response
         .request()
         .headers()

@@ -60,7 +60,7 @@ impl Quota {
             .and_then(|interval| u64::try_from(interval.as_nanos()).ok())
             .ok_or("a quota must be at least one request a minute")?;
         let config = GovernorConfigBuilder::default()
-            .per_nanosecond(nanoseconds)
+            .nanoseconds_per_request(nanoseconds)
             .burst_size(per_minute)
             .key_extractor(ByKey)
             .use_headers()

@@ -15,6 +15,8 @@ mod search_sql;
 mod sqlite;
 mod statement;
 
+pub use ledger_sql::HOUR_COUNTER_SPAN;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ use crate::domain::ledger::{Command, Outcome};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::search::{BulkLookup, Cursor, Search};
 use crate::domain::statistics::Statistics;
+use crate::domain::status::Status;
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::TimelineEntry;
 use crate::domain::transaction::{Provider, Transaction};
@@ -143,6 +146,21 @@ pub struct KeyHolder {
 pub struct CommitNotice {
     /// Endpoints that have something new to be told.
     pub endpoints: Arc<[EndpointId]>,
+    /// The status events, in order.
+    pub moves: Arc<[Move]>,
+}
+
+/// A status event, as short as a listener needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Whose.
+    pub partner_id: PartnerId,
+    /// Which transaction.
+    pub transaction_id: TransactionId,
+    /// The status it now has.
+    pub status: Status,
+    /// Its place in the partner's feed.
+    pub sequence: i64,
 }
 
 /// A line for the audit log.

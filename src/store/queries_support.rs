@@ -9,7 +9,7 @@ use super::batcher::CommitError;
 use super::dialect::Dialect;
 use super::rows::{EndpointFactsRow, HeadRow, TransactionRow, WaitingRow, event_types};
 use super::statement::Statement;
-use super::{CommitNotice, StoreError, ledger_sql, news_codec};
+use super::{CommitNotice, Move, StoreError, ledger_sql, news_codec};
 use crate::domain::identity::{CallbackId, EndpointId, PartnerId, TransactionId};
 use crate::domain::ledger::{CallbackState, Changes, EndpointFacts, Lookups, Waiting, WorkingSet};
 use crate::domain::timeline::TimelineKind;
@@ -235,8 +235,20 @@ pub fn notice(changes: &Changes) -> Option<CommitNotice> {
         .iter()
         .map(|delivery| delivery.endpoint_id)
         .collect();
+    let moves: Vec<Move> = changes
+        .lines
+        .iter()
+        .filter_map(|line| line.event.as_ref())
+        .map(|event| Move {
+            partner_id: event.partner_id,
+            transaction_id: event.transaction_id,
+            status: event.status,
+            sequence: event.sequence,
+        })
+        .collect();
     Some(CommitNotice {
         endpoints: endpoints.into_iter().collect::<Vec<_>>().into(),
+        moves: moves.into(),
     })
 }
 

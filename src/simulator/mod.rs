@@ -1,0 +1,140 @@
+//! Both providers, faked over real HTTP on one port: Daraja's and ClickPesa's own paths, callbacks and all,
+//! with faults on demand (`outcome`). Also the people around the service in the demo: the partner's webhook
+//! receiver (`receiver`) and the other system that starts payments (`merchant`).
+//! Nothing of ours is used here: a test double must not share a parser with what it tests.
+
+mod clickpesa;
+mod daraja;
+pub mod merchant;
+mod outcome;
+mod page;
+pub mod receiver;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer, web};
+use chrono::{DateTime, Utc};
+
+pub use clickpesa::Application;
+pub use outcome::{ENDINGS, Ending, ending_of, endings_as_markdown};
+use world::World;
+
+/// Where "now" comes from; a test hands in its own.
+pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// The machine's clock.
+pub fn system_time() -> Now {
+    Arc::new(|| SystemTime::now().into())
+}
+
+/// How a simulator is set up.
+#[derive(Clone)]
+pub struct SimulatorSettings {
+    /// Port 0 picks one.
+    pub listen: SocketAddr,
+    /// The same seed gives the same delays, and with the same clock the same ids.
+    pub seed: u64,
+    /// How long after a request (and after the news before) a callback is posted.
+    pub callback_delay: RangeInclusive<Duration>,
+    /// How long an access token is good for.
+    pub token_lifetime: Duration,
+    /// The clock that ids, timestamps and token lives are read from. Delays pass in real time.
+    pub now: Now,
+}
+
+impl SimulatorSettings {
+    /// The usual simulator: callbacks within two and a half seconds.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            seed: 1,
+            callback_delay: Duration::from_millis(300)..=Duration::from_millis(2_500),
+            token_lifetime: Duration::from_secs(3599),
+            now: system_time(),
+        }
+    }
+}
+
+/// The simulator, to be started.
+pub struct Simulator;
+
+/// A simulator at work. Dropping it does not stop it.
+pub struct RunningSimulator {
+    address: SocketAddr,
+    server: ServerHandle,
+    world: Arc<World>,
+}
+
+impl Simulator {
+    /// Starts serving. Must be called on a Tokio runtime, which from then on posts the callbacks.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on, or no HTTP client can be made.
+    pub async fn start(settings: SimulatorSettings) -> std::io::Result<RunningSimulator> {
+        let world = Arc::new(World::build(&settings).map_err(std::io::Error::other)?);
+        let data = web::Data::from(Arc::clone(&world));
+        let http = HttpServer::new(move || {
+            App::new()
+                .app_data(data.clone())
+                .configure(daraja::routes)
+                .configure(clickpesa::routes)
+                .configure(page::routes)
+                .default_service(web::to(page::unknown_path))
+        })
+        .workers(1)
+        .disable_signals()
+        .bind(settings.listen)?;
+        let address = bound(&http.addrs())?;
+        let server = http.run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Ok(RunningSimulator {
+            address,
+            server: handle,
+            world,
+        })
+    }
+}
+
+impl RunningSimulator {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The base URL of both providers (for ClickPesa without `/third-parties`).
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Does what is done in ClickPesa's dashboard: says where an application's webhooks go, and whether
+    /// they (and its requests) carry a checksum. Turning the checksum on or off ends its tokens.
+    pub fn set_clickpesa_application(&self, client_id: &str, application: Application) {
+        self.world.clickpesa.set_application(client_id, application);
+    }
+
+    /// Waits until every callback that is due has been posted.
+    pub async fn until_quiet(&self) {
+        self.world.until_quiet().await;
+    }
+
+    /// Stops at once; callbacks that are still due are not posted.
+    pub async fn stop(self) {
+        self.world.stop().await;
+        self.server.stop(false).await;
+    }
+}
+
+fn bound(addresses: &[SocketAddr]) -> std::io::Result<SocketAddr> {
+    addresses
+        .first()
+        .copied()
+        .ok_or_else(|| std::io::Error::other("no address was bound"))
+}
