@@ -4,12 +4,16 @@
 //! addresses we do not choose, `address_guard` says which of those are refused, `body` and `signature` are the wire.
 
 pub mod address_guard;
+mod attempt;
 pub mod body;
+pub mod dispatcher;
+mod recorder;
 pub mod sender;
 pub mod signature;
 
 #[cfg(test)]
 mod test_support;
 
+pub use dispatcher::Dispatcher;
 pub use sender::{Limits, Sender};
 pub use signature::Secret;
