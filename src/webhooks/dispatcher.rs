@@ -1,0 +1,288 @@
+//! Takes due deliveries out of the outbox: leases them, has each attempted in a task of its own, and records what came
+//! of it. A commit wakes it; looking again every now and then is what guarantees that nothing stays behind.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::seq::SliceRandom;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::attempt::Means;
+use super::recorder::Recorder;
+use super::sender::Sender;
+use crate::domain::clock::Clock;
+use crate::domain::delivery::{Attempt, AttemptVerdict};
+use crate::domain::identity::{DeliveryId, EndpointId, PartnerId};
+use crate::store::{Capacity, CommitNotice, Store, StoreError};
+use crate::vault::Vault;
+
+/// Requests to one endpoint at the same time.
+pub const ENDPOINT_CONCURRENCY: usize = 8;
+/// Requests at the same time to an endpoint whose last attempt failed, so that many hanging ones do not fill the house.
+pub const FAILING_ENDPOINT_CONCURRENCY: usize = 1;
+/// Requests at the same time in all.
+pub const MAX_IN_FLIGHT: usize = 512;
+/// How long the loop sleeps at most, milliseconds; by chance, so that several instances do not look together.
+const LOOK_AGAIN_MS: std::ops::RangeInclusive<u64> = 250..=500;
+/// How long a stopping dispatcher waits for requests under way: a little more than the longest may take.
+const FAREWELL: Duration = Duration::from_secs(20);
+/// How long it then tries to record what came of them.
+const LAST_RECORDING: Duration = Duration::from_secs(5);
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Step {
+    /// Outcomes written to the database.
+    pub recorded: usize,
+    /// Attempts begun.
+    pub started: usize,
+}
+
+/// The worker.
+pub struct Dispatcher {
+    store: Arc<dyn Store>,
+    means: Means,
+    sends: JoinSet<Attempt>,
+    /// What each task is about.
+    under_way: HashMap<Id, (DeliveryId, EndpointId)>,
+    recorder: Recorder,
+    /// Endpoints whose last attempt failed.
+    failing: HashSet<EndpointId>,
+}
+
+impl Dispatcher {
+    /// A dispatcher that has not begun. Without a vault nothing can be signed, and every attempt fails as such.
+    pub fn new(
+        store: Arc<dyn Store>,
+        vault: Option<Arc<Vault>>,
+        clock: Arc<dyn Clock>,
+        sender: Sender,
+    ) -> Self {
+        Self {
+            store,
+            means: Means {
+                vault,
+                clock,
+                sender,
+            },
+            sends: JoinSet::new(),
+            under_way: HashMap::new(),
+            recorder: Recorder::default(),
+            failing: HashSet::new(),
+        }
+    }
+
+    /// Works until cancelled; then lets requests under way end and records them.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut commits = Some(self.store.commits());
+        self.free_leases().await;
+        let mut troubled = false;
+        while !cancel.is_cancelled() {
+            troubled = match (self.step().await, troubled) {
+                (Ok(_), true) => {
+                    info!("webhooks are being dispatched again");
+                    false
+                }
+                (Ok(_), false) => false,
+                (Err(_), true) => true,
+                (Err(reason), false) => {
+                    warn!(%reason, "webhooks cannot be dispatched now");
+                    true
+                }
+            };
+            let pause = Duration::from_millis(rand::random_range(LOOK_AGAIN_MS));
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                () = next_notice(&mut commits) => {}
+                () = self.send_ended(), if !self.sends.is_empty() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.finish().await;
+    }
+
+    /// Records what has ended, then begins what is due and there is room for.
+    ///
+    /// # Errors
+    /// If the database is not available; nothing is lost by that.
+    pub async fn step(&mut self) -> Result<Step, StoreError> {
+        while let Some(ended) = self.sends.try_join_next_with_id() {
+            self.collect(ended);
+        }
+        // Recording first: it may free the next event of a transaction, and an endpoint that said 410.
+        let recorded = self.record().await?;
+        let started = self.begin_due().await?;
+        Ok(Step { recorded, started })
+    }
+
+    /// Waits until an attempt that is under way has ended; the next [`Dispatcher::step`] records it. Returns at once
+    /// if there is none.
+    pub async fn send_ended(&mut self) {
+        if let Some(ended) = self.sends.join_next_with_id().await {
+            self.collect(ended);
+        }
+    }
+
+    /// On the embedded database nobody else can hold a lease, so those of a killed process are given back at once.
+    async fn free_leases(&self) {
+        if !self.store.is_embedded() {
+            return;
+        }
+        match self.store.requeue_leased(self.means.clock.now()).await {
+            Ok(0) => {}
+            Ok(count) => info!(count, "webhook deliveries of the last run are due again"),
+            Err(reason) => warn!(%reason, "leases of the last run run out by themselves"),
+        }
+    }
+
+    fn collect(&mut self, ended: Result<(Id, Attempt), JoinError>) {
+        match ended {
+            Ok((task, attempt)) => {
+                self.under_way.remove(&task);
+                if attempt.verdict == AttemptVerdict::Delivered {
+                    self.failing.remove(&attempt.endpoint_id);
+                } else {
+                    self.failing.insert(attempt.endpoint_id);
+                }
+                self.recorder.push(attempt);
+            }
+            Err(reason) => {
+                // Its lease runs out, and it is tried again.
+                let about = self.under_way.remove(&reason.id());
+                let delivery = about.map(|(delivery, _)| delivery.to_string());
+                error!(%reason, delivery, "a webhook attempt broke off");
+            }
+        }
+    }
+
+    async fn record(&mut self) -> Result<usize, StoreError> {
+        let store = Arc::clone(&self.store);
+        self.recorder
+            .flush(|attempts| {
+                let store = Arc::clone(&store);
+                async move { store.record_attempts(attempts).await }
+            })
+            .await
+    }
+
+    async fn begin_due(&mut self) -> Result<usize, StoreError> {
+        let room = MAX_IN_FLIGHT.saturating_sub(self.under_way.len() + self.recorder.len());
+        if room == 0 {
+            return Ok(0);
+        }
+        let now = self.means.clock.now();
+        let due = self.store.list_due_endpoints(now).await?;
+        let capacities = self.capacities(due, room);
+        if capacities.is_empty() {
+            return Ok(0);
+        }
+        let held: HashSet<DeliveryId> = self.held().map(|(delivery, _)| delivery).collect();
+        let mut started = 0;
+        for delivery in self.store.claim_deliveries(capacities, now).await? {
+            // A lease may run out while the database cannot be told how the attempt ended.
+            if held.contains(&delivery.id) {
+                continue;
+            }
+            let about = (delivery.id, delivery.endpoint.id);
+            let task = self.sends.spawn(self.means.clone().attempt(delivery));
+            self.under_way.insert(task.id(), about);
+            started += 1;
+        }
+        Ok(started)
+    }
+
+    /// What is being sent or waits to be recorded: it counts against its endpoint.
+    fn held(&self) -> impl Iterator<Item = (DeliveryId, EndpointId)> {
+        self.under_way
+            .values()
+            .copied()
+            .chain(self.recorder.waiting())
+    }
+
+    /// Shares the room out: every endpoint that is due and not full gets some, none more than its own limit.
+    fn capacities(&self, mut due: Vec<(PartnerId, EndpointId)>, mut room: usize) -> Vec<Capacity> {
+        let mut taken: HashMap<EndpointId, usize> = HashMap::new();
+        for (_, endpoint) in self.held() {
+            *taken.entry(endpoint).or_default() += 1;
+        }
+        // By chance, so that where there are more endpoints than room the same ones are not always last.
+        due.shuffle(&mut rand::rng());
+        let share = room.checked_div(due.len()).unwrap_or_default().max(1);
+        let mut capacities = Vec::with_capacity(due.len());
+        for (partner_id, endpoint_id) in due {
+            let limit = if self.failing.contains(&endpoint_id) {
+                FAILING_ENDPOINT_CONCURRENCY
+            } else {
+                ENDPOINT_CONCURRENCY
+            };
+            let taken = taken.get(&endpoint_id).copied().unwrap_or_default();
+            let free = limit.saturating_sub(taken).min(share).min(room);
+            if free > 0 {
+                room -= free;
+                capacities.push(Capacity {
+                    partner_id,
+                    endpoint_id,
+                    free: i64::try_from(free).unwrap_or_default(),
+                });
+            }
+        }
+        capacities
+    }
+
+    /// Claims nothing more; what is under way ends and is recorded, within limits.
+    async fn finish(&mut self) {
+        let ending = async {
+            while !self.sends.is_empty() {
+                self.send_ended().await;
+                // One that fails is tried again with the next, and at last below.
+                let _ = self.record().await;
+            }
+        };
+        if tokio::time::timeout(FAREWELL, ending).await.is_err() {
+            warn!(
+                count = self.sends.len(),
+                "webhook attempts cut off; their leases run out within half a minute"
+            );
+        }
+        let recording = async {
+            while self.record().await.is_err() || self.recorder.len() > 0 {
+                tokio::time::sleep(Duration::from_millis(*LOOK_AGAIN_MS.start())).await;
+            }
+        };
+        if tokio::time::timeout(LAST_RECORDING, recording)
+            .await
+            .is_err()
+        {
+            error!(
+                count = self.recorder.len(),
+                "outcomes of webhook attempts could not be recorded: these deliveries will be made again"
+            );
+        }
+    }
+}
+
+/// Returns when a commit has something for an endpoint, or when notices were missed.
+async fn next_notice(commits: &mut Option<Receiver<CommitNotice>>) {
+    loop {
+        let Some(receiver) = commits else {
+            return std::future::pending().await;
+        };
+        match receiver.recv().await {
+            Ok(notice) if notice.endpoints.is_empty() => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => break,
+            Err(RecvError::Closed) => *commits = None,
+        }
+    }
+    // What else has come is answered by the same look.
+    if let Some(receiver) = commits {
+        *receiver = receiver.resubscribe();
+    }
+}
+
+#[cfg(test)]
+#[path = "dispatcher_tests.rs"]
+mod tests;
