@@ -129,12 +129,8 @@ impl Application {
         let workers = TaskTracker::new();
         let sender = Sender::new(settings.webhook_allow_private, Limits::default())
             .map_err(|error| StartError::Settings(error.to_string()))?;
-        let dispatcher = Dispatcher::new(
-            Arc::clone(&store),
-            Some(vault),
-            Arc::clone(&clock),
-            sender,
-        );
+        let dispatcher =
+            Dispatcher::new(Arc::clone(&store), Some(vault), Arc::clone(&clock), sender);
         workers.spawn(dispatcher.run(cancel.clone()));
         workers.spawn(keep_house(
             Arc::clone(&store),

@@ -79,7 +79,12 @@ pub struct CredentialsSource {
 fn known_keys(provider: Provider) -> (&'static [&'static str], &'static [&'static str]) {
     match provider {
         Provider::Mpesa => (
-            &["environment", "shortcode", "consumer_key", "consumer_secret"],
+            &[
+                "environment",
+                "shortcode",
+                "consumer_key",
+                "consumer_secret",
+            ],
             &[
                 "passkey",
                 "initiator_name",
@@ -126,7 +131,8 @@ async fn create(
     let credentials = credentials(provider, &source, sources)?;
     let desk = Desk::open(sources).await?;
     desk.partner(partner).await?;
-    let token = random_bytes::<TOKEN_BYTES>().map_err(|error| CliError::Failed(error.to_string()))?;
+    let token =
+        random_bytes::<TOKEN_BYTES>().map_err(|error| CliError::Failed(error.to_string()))?;
     let now = desk.clock.now();
     let account = sealed(
         &vault,
@@ -147,14 +153,20 @@ async fn create(
     desk.store.insert_account(account.clone(), audit).await?;
     let urls = callback_urls(&desk.settings, &account);
     let mut lines = vec![
-        format!("account {} ({provider}, {})", account.id, account.environment),
+        format!(
+            "account {} ({provider}, {})",
+            account.id, account.environment
+        ),
         "callback URLs:".to_owned(),
     ];
-    lines.extend(urls.iter().map(|(kind, url)| {
-        format!("  {kind:<18} {}", url.as_str().unwrap_or_default())
-    }));
+    lines.extend(
+        urls.iter()
+            .map(|(kind, url)| format!("  {kind:<18} {}", url.as_str().unwrap_or_default())),
+    );
     if provider == Provider::Clickpesa && !credentials.contains_key("checksum_key") {
-        lines.push("No checksum_key: callbacks are believed on the token in the URL alone.".to_owned());
+        lines.push(
+            "No checksum_key: callbacks are believed on the token in the URL alone.".to_owned(),
+        );
     }
     Output::answer(
         output.json,
@@ -255,7 +267,12 @@ fn sealed(
     credentials: &Map<String, Value>,
     account: Account,
 ) -> Result<Account, CliError> {
-    let text = |name: &str| credentials.get(name).and_then(Value::as_str).map(str::to_owned);
+    let text = |name: &str| {
+        credentials
+            .get(name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     let plain = Zeroizing::new(Value::Object(credentials.clone()).to_string());
     let sealed_credentials = vault
         .seal(&format!("account:{}", account.id), plain.as_bytes())

@@ -27,7 +27,9 @@ use crate::domain::transaction::Provider;
 use crate::settings::{Settings, Sources, parse_duration};
 use crate::simulator::merchant::{Merchant, MerchantError, MerchantProvider, MerchantSettings};
 use crate::simulator::receiver::{ReceivedWebhook, Receiver};
-use crate::simulator::{Application as ClickpesaApplication, Now, RunningSimulator, Simulator, SimulatorSettings};
+use crate::simulator::{
+    Application as ClickpesaApplication, Now, RunningSimulator, Simulator, SimulatorSettings,
+};
 use crate::store::{CommitNotice, Store};
 use crate::telemetry;
 use crate::vault::{Vault, new_master_key, random_bytes};
@@ -82,7 +84,9 @@ struct Tally {
 }
 
 pub async fn run(arguments: DemoArguments, _: Sources) -> Result<(), CliError> {
-    let failed = |what: &'static str| move |error: std::io::Error| CliError::Failed(format!("{what}: {error}"));
+    let failed = |what: &'static str| {
+        move |error: std::io::Error| CliError::Failed(format!("{what}: {error}"))
+    };
     let temporary = match &arguments.data_dir {
         Some(_) => None,
         None => Some(tempfile::tempdir().map_err(failed("temporary folder"))?),
@@ -123,7 +127,13 @@ pub async fn run(arguments: DemoArguments, _: Sources) -> Result<(), CliError> {
         make_endpoint(&store, &vault, clock.now(), partner, &receiver).await?;
     }
     let commits = store.commits();
-    let application = Application::build(&settings, Arc::clone(&store), vault, Arc::clone(&clock), metrics)?;
+    let application = Application::build(
+        &settings,
+        Arc::clone(&store),
+        vault,
+        Arc::clone(&clock),
+        metrics,
+    )?;
     let service = format!("http://{}", application.address());
     introduce(&service, &partners, &simulator, &folder);
 
@@ -152,7 +162,9 @@ pub async fn run(arguments: DemoArguments, _: Sources) -> Result<(), CliError> {
 fn settings(arguments: &DemoArguments, folder: &Path) -> Result<Settings, CliError> {
     let database = format!("sqlite://{}", folder.join("ussd-status.db").display());
     // Both partners together stay under the quota of one.
-    let quota = (arguments.rate * CALLS_A_PAYMENT * 60 * 2).max(600).to_string();
+    let quota = (arguments.rate * CALLS_A_PAYMENT * 60 * 2)
+        .max(600)
+        .to_string();
     let sources = Sources::from_pairs(&[
         ("DATABASE_URL", &database),
         ("LISTEN_ADDR", &arguments.listen.to_string()),
@@ -210,8 +222,10 @@ async fn make_partner(
     let credentials = match provider {
         Provider::Mpesa => json!({"environment": "sandbox", "shortcode": "174379",
             "consumer_key": "demo", "consumer_secret": "demo"}),
-        Provider::Clickpesa => json!({"environment": "sandbox", "client_id": "demo", "api_key": "demo",
-            "checksum_key": checksum_key}),
+        Provider::Clickpesa => {
+            json!({"environment": "sandbox", "client_id": "demo", "api_key": "demo",
+            "checksum_key": checksum_key})
+        }
     };
     let account_id = AccountId::new(now);
     let account = Account {
@@ -223,7 +237,10 @@ async fn make_partner(
         till_number: None,
         callback_token: hex(&random_bytes::<16>().map_err(sealing)?),
         sealed_credentials: vault
-            .seal(&format!("account:{account_id}"), credentials.to_string().as_bytes())
+            .seal(
+                &format!("account:{account_id}"),
+                credentials.to_string().as_bytes(),
+            )
             .map_err(sealing)?,
         created_at: now,
     };
@@ -284,17 +301,26 @@ fn introduce(
     let key = &kenya.api_key;
     for line in [
         format!("API key ({}, M-Pesa):     {key}", kenya.name),
-        format!("API key ({}, ClickPesa):   {}", tanzania.name, tanzania.api_key),
+        format!(
+            "API key ({}, ClickPesa):   {}",
+            tanzania.name, tanzania.api_key
+        ),
         String::new(),
         "Paste in another terminal:".to_owned(),
         format!("curl -s -H 'x-api-key: {key}' '{service}/api/ussd/transaction-status?limit=3'"),
-        format!("curl -s -H 'x-api-key: {key}' '{service}/api/ussd/transaction-status?status=failed&limit=3'"),
+        format!(
+            "curl -s -H 'x-api-key: {key}' '{service}/api/ussd/transaction-status?status=failed&limit=3'"
+        ),
         format!(
             "curl -s -X POST -H 'x-api-key: {key}' -H 'Content-Type: application/json' \
              -d '{{\"client_request_id\":\"HELLO-1\",\"msisdn\":\"0712345678\",\"amount\":1200}}' '{service}/api/ussd/transactions'"
         ),
         String::new(),
-        format!("API in a browser: {service}/api-docs/   simulator: {}/simulator   data: {}", simulator.url(), folder.display()),
+        format!(
+            "API in a browser: {service}/api-docs/   simulator: {}/simulator   data: {}",
+            simulator.url(),
+            folder.display()
+        ),
         "Ctrl-C ends it.".to_owned(),
         String::new(),
     ] {
@@ -321,7 +347,10 @@ fn merchants(
         .zip(["K", "T"])
         .map(|(partner, country)| {
             let callback = |kind: &str| {
-                format!("{service}/callbacks/{}/{kind}", partner.account.callback_token)
+                format!(
+                    "{service}/callbacks/{}/{kind}",
+                    partner.account.callback_token
+                )
             };
             let provider = match partner.account.provider {
                 Provider::Mpesa => MerchantProvider::Mpesa {

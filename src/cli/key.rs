@@ -171,7 +171,12 @@ async fn list(desk: &Desk, partner: PartnerId, output: JsonArguments) -> Result<
                 (false, false) => "expired",
                 (false, true) => "valid",
             };
-            format!("{}  {}…  {}  {state}", key.id, key.prefix, scope_names(key).join(" "))
+            format!(
+                "{}  {}…  {}  {state}",
+                key.id,
+                key.prefix,
+                scope_names(key).join(" ")
+            )
         })
         .collect();
     Output::answer(output.json, &json!({ "keys": objects }), &lines);

@@ -19,7 +19,10 @@ pub async fn run(arguments: JsonArguments, sources: &Sources) -> Result<(), CliE
     let lines = if applied.is_empty() {
         vec!["nothing to apply".to_owned()]
     } else {
-        applied.iter().map(|name| format!("applied {name}")).collect()
+        applied
+            .iter()
+            .map(|name| format!("applied {name}"))
+            .collect()
     };
     Output::answer(arguments.json, &json!({ "applied": applied }), &lines);
     Ok(())

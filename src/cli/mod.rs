@@ -197,6 +197,8 @@ pub fn vault(settings: &Settings) -> Result<Vault, CliError> {
         previous.map(ExposeSecret::expose_secret),
     )
     .map_err(|error| {
-        CliError::Usage(format!("MASTER_KEY or MASTER_KEY_PREVIOUS: what was found {error}"))
+        CliError::Usage(format!(
+            "MASTER_KEY or MASTER_KEY_PREVIOUS: what was found {error}"
+        ))
     })
 }

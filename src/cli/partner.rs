@@ -88,7 +88,9 @@ async fn create(
     };
     let (key, secret) = new_key(partner.id, Scope::DEFAULT.to_vec(), None, now)?;
     let audit = Desk::audit("partner.create", Some(partner.id), partner.id);
-    desk.store.insert_partner(partner.clone(), key, audit).await?;
+    desk.store
+        .insert_partner(partner.clone(), key, audit)
+        .await?;
     Output::answer(
         output.json,
         &json!({"id": partner.id.to_string(), "name": partner.name, "api_key": secret}),
@@ -119,7 +121,10 @@ async fn list(desk: &Desk, output: JsonArguments) -> Result<(), CliError> {
         .iter()
         .map(|partner| {
             let state = if partner.suspended { "  suspended" } else { "" };
-            format!("{}  {}  {}{state}", partner.id, partner.currency, partner.name)
+            format!(
+                "{}  {}  {}{state}",
+                partner.id, partner.currency, partner.name
+            )
         })
         .collect();
     Output::answer(output.json, &json!({ "partners": objects }), &lines);

@@ -76,7 +76,10 @@ async fn create(
     description: Option<String>,
     output: JsonArguments,
 ) -> Result<(), CliError> {
-    if let Some(unknown) = events.iter().find(|event| !EVENT_TYPES.contains(&event.as_str())) {
+    if let Some(unknown) = events
+        .iter()
+        .find(|event| !EVENT_TYPES.contains(&event.as_str()))
+    {
         return Err(CliError::Usage(format!(
             "--event: {unknown:?} is not an event type; accepted are {}",
             EVENT_TYPES.join(", ")
@@ -145,7 +148,11 @@ async fn list(desk: &Desk, partner: PartnerId, output: JsonArguments) -> Result<
     let lines: Vec<String> = endpoints
         .iter()
         .map(|endpoint| {
-            let state = if endpoint.disabled_at.is_some() { "  disabled" } else { "" };
+            let state = if endpoint.disabled_at.is_some() {
+                "  disabled"
+            } else {
+                ""
+            };
             format!("{}  {}{state}", endpoint.id, endpoint.url)
         })
         .collect();
@@ -155,7 +162,11 @@ async fn list(desk: &Desk, partner: PartnerId, output: JsonArguments) -> Result<
 
 async fn remove(desk: &Desk, id: EndpointId, output: JsonArguments) -> Result<(), CliError> {
     let audit = Desk::audit("webhook.remove", None, id);
-    if !desk.store.remove_endpoint(id, desk.clock.now(), audit).await? {
+    if !desk
+        .store
+        .remove_endpoint(id, desk.clock.now(), audit)
+        .await?
+    {
         return Err(CliError::Failed(format!("there is no endpoint {id}")));
     }
     Output::answer(
