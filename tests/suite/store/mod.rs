@@ -1,0 +1,3 @@
+//! The store's contract: whatever it promises, it promises on both databases.
+
+mod registering;
