@@ -126,11 +126,13 @@ impl Commit for Adapter {
     async fn commit(&self, commands: Arc<[Command]>) -> Result<Vec<Outcome>, CommitError> {
         let adapter = self.clone();
         let work = async move {
-            let (now, ask_after) = (adapter.clock.now(), adapter.reconcile_after);
+            let (clock, ask_after) = (&adapter.clock, adapter.reconcile_after);
             let mut writer = adapter.writer().await.map_err(CommitError::Store)?;
             let (outcomes, notice) = writer
                 .transaction(async |conn| {
                     let loaded = load(conn, &Lookups::of(commands.iter())).await?;
+                    // Read under the lock, so that times and ids follow commit order whoever writes.
+                    let now = clock.now();
                     let mut ledger = Ledger::new(now, ask_after, loaded);
                     let outcomes: Vec<Outcome> = commands
                         .iter()
@@ -200,9 +202,14 @@ async fn load(
     for rows in transactions {
         loaded.add_transactions(rows)?;
     }
-    for statement in loaded.follow_up(DIALECT, lookups)? {
+    while let Some(more) = loaded.follow_up(lookups)? {
         let mut conn = conn;
-        loaded.add_transactions(statement.load(&mut conn).await?)?;
+        if let Some(statement) = ledger_sql::waiting(DIALECT, &more.lookups) {
+            loaded.waiting = statement.load(&mut conn).await?;
+        }
+        for statement in more.transaction_lookups(DIALECT) {
+            loaded.add_transactions(statement.load(&mut conn).await?)?;
+        }
     }
     loaded.into_working_set()
 }

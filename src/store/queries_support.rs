@@ -131,6 +131,23 @@ pub struct Loaded {
     pub waiting: Vec<WaitingRow>,
     transactions: HashMap<(PartnerId, TransactionId), Transaction>,
     kept: Vec<Waiting>,
+    seen: Lookups,
+    seen_foreign: HashSet<TransactionId>,
+}
+
+/// What the first look showed to be needed too.
+pub struct FollowUp {
+    pub lookups: Lookups,
+    foreign: HashSet<TransactionId>,
+}
+
+impl FollowUp {
+    /// The statements that find the transactions.
+    pub fn transaction_lookups(&self, dialect: Dialect) -> Vec<Statement> {
+        let mut statements = transaction_lookups(dialect, &self.lookups);
+        statements.extend(ledger_sql::by_ids_of_anyone(dialect, &self.foreign));
+        statements
+    }
 }
 
 /// The first look: by provider ids, by the partners' own ids, by our ids.
@@ -156,50 +173,66 @@ impl Loaded {
         Ok(())
     }
 
-    /// The second look, mostly empty: what kept callbacks and reversals point at, and ids that a path names but
-    /// the partner does not have.
-    pub fn follow_up(
-        &mut self,
-        dialect: Dialect,
-        lookups: &Lookups,
-    ) -> Result<Vec<Statement>, CommitFailure> {
+    /// What to look for next, mostly nothing: what kept callbacks and reversals point at (and what waits for the
+    /// same ids as those), and ids that a path names but the partner does not have. `None` when all is loaded.
+    pub fn follow_up(&mut self, lookups: &Lookups) -> Result<Option<FollowUp>, CommitFailure> {
+        self.keep_waiting()?;
+        let mut more = Lookups::default();
+        for kept in &self.kept {
+            more.add_news(Some(kept.partner_id), &kept.news);
+        }
+        let originals = self.transactions.values().filter_map(|transaction| {
+            let original = transaction.original_id?;
+            Some((transaction.partner_id, original))
+        });
+        more.transactions.extend(originals);
+        let (transactions, seen) = (&self.transactions, &mut self.seen);
+        let foreign: HashSet<TransactionId> = lookups
+            .transactions
+            .iter()
+            .chain(&seen.transactions)
+            .filter(|key| !transactions.contains_key(key))
+            .map(|(_, id)| *id)
+            .filter(|id| self.seen_foreign.insert(*id))
+            .collect();
+        more.values
+            .retain(|value| !lookups.values.contains(value) && seen.values.insert(value.clone()));
+        more.transactions.retain(|key| {
+            !transactions.contains_key(key)
+                && !lookups.transactions.contains(key)
+                && seen.transactions.insert(*key)
+        });
+        if more == Lookups::default() && foreign.is_empty() {
+            return Ok(None);
+        }
+        more.partners.clone_from(&lookups.partners);
+        Ok(Some(FollowUp {
+            lookups: more,
+            foreign,
+        }))
+    }
+
+    fn keep_waiting(&mut self) -> Result<(), CommitFailure> {
         for row in std::mem::take(&mut self.waiting) {
             let (Some(news), Ok(provider), Ok(kind)) =
                 (row.news, row.provider.parse(), row.kind.parse())
             else {
                 continue;
             };
+            let id = CallbackId(row.id.0);
+            if self.kept.iter().any(|kept| kept.id == id) {
+                continue;
+            }
             self.kept.push(Waiting {
-                id: CallbackId(row.id.0),
+                id,
                 partner_id: PartnerId(row.partner_id.0),
                 provider,
                 kind,
                 news: news_codec::decode(&news)?,
             });
         }
-        let mut more = Lookups::default();
-        for kept in &self.kept {
-            more.add_news(Some(kept.partner_id), &kept.news);
-        }
-        for transaction in self.transactions.values() {
-            more.transactions.extend(
-                transaction
-                    .original_id
-                    .map(|original| (transaction.partner_id, original)),
-            );
-        }
-        more.values.retain(|value| !lookups.values.contains(value));
-        more.transactions
-            .retain(|key| !self.transactions.contains_key(key));
-        let foreign: HashSet<TransactionId> = lookups
-            .transactions
-            .iter()
-            .filter(|key| !self.transactions.contains_key(key))
-            .map(|(_, id)| *id)
-            .collect();
-        let mut statements = transaction_lookups(dialect, &more);
-        statements.extend(ledger_sql::by_ids_of_anyone(dialect, &foreign));
-        Ok(statements)
+        self.kept.sort_by_key(|kept| kept.id);
+        Ok(())
     }
 
     /// The working set for the ledger.

@@ -27,6 +27,20 @@ pub fn transaction_columns(alias: &str) -> String {
         .join(", ")
 }
 
+/// Text as columns hold it: neither database keeps a NUL, so none is looked for.
+fn storable(text: String) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
+}
+
+fn json_texts(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().cloned().map(storable).collect();
+    json!(texts).to_string()
+}
+
 struct Builder {
     dialect: Dialect,
     binds: Vec<Bind>,
@@ -47,7 +61,7 @@ impl Builder {
     }
 
     fn text(&mut self, text: impl Into<String>) -> String {
-        self.bind(Bind::Text(text.into()))
+        self.bind(Bind::Text(storable(text.into())))
     }
 
     fn at(&mut self, at: Instant) -> String {
@@ -383,14 +397,14 @@ pub fn bulk(dialect: Dialect, partner: PartnerId, lookup: &BulkLookup) -> Statem
         });
     }
     if !lookup.conversation_ids.is_empty() {
-        let list = builder.text(json!(lookup.conversation_ids).to_string());
+        let list = builder.text(json_texts(&lookup.conversation_ids));
         ids.push(format!(
             "SELECT transaction_id FROM routes WHERE partner_id = $1 AND value IN {} AND field <> 'transaction_receipt'",
             dialect.texts(&list)
         ));
     }
     if !lookup.client_request_ids.is_empty() {
-        let list = builder.text(json!(lookup.client_request_ids).to_string());
+        let list = builder.text(json_texts(&lookup.client_request_ids));
         ids.push(format!(
             "SELECT id FROM transactions WHERE partner_id = $1 AND client_request_id IN {}",
             dialect.texts(&list)
@@ -435,6 +449,6 @@ pub fn route_owners(dialect: Dialect, provider: &str, values: &[String]) -> Stat
         "SELECT DISTINCT partner_id AS id FROM routes WHERE value IN {} AND provider = $2",
         dialect.texts("$1")
     ))
-    .text(json!(values).to_string())
+    .text(json_texts(values))
     .text(provider)
 }

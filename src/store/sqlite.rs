@@ -131,12 +131,14 @@ fn pool(path: &str, size: usize) -> Result<Pool<Conn>, StoreError> {
 #[async_trait]
 impl Commit for Adapter {
     async fn commit(&self, commands: Arc<[Command]>) -> Result<Vec<Outcome>, CommitError> {
-        let (now, ask_after) = (self.clock.now(), self.reconcile_after);
+        let (clock, ask_after) = (Arc::clone(&self.clock), self.reconcile_after);
         let mut writer = self.writer().await.map_err(CommitError::Store)?;
         let (outcomes, notice) = writer
             .spawn_blocking(move |conn| {
                 Ok(conn.immediate_transaction(|conn| {
                     let loaded = load(conn, &Lookups::of(commands.iter()))?;
+                    // Read under the lock, so that times and ids follow commit order whoever writes.
+                    let now = clock.now();
                     let mut ledger = Ledger::new(now, ask_after, loaded);
                     let outcomes: Vec<Outcome> = commands
                         .iter()
@@ -172,8 +174,13 @@ fn load(
     for statement in support::transaction_lookups(DIALECT, lookups) {
         loaded.add_transactions(statement.load(conn)?)?;
     }
-    for statement in loaded.follow_up(DIALECT, lookups)? {
-        loaded.add_transactions(statement.load(conn)?)?;
+    while let Some(more) = loaded.follow_up(lookups)? {
+        if let Some(statement) = ledger_sql::waiting(DIALECT, &more.lookups) {
+            loaded.waiting = statement.load(conn)?;
+        }
+        for statement in more.transaction_lookups(DIALECT) {
+            loaded.add_transactions(statement.load(conn)?)?;
+        }
     }
     loaded.into_working_set()
 }

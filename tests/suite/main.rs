@@ -1,1 +1,15 @@
+//! The tests that need more than one room: the store's contract on both databases, and the rules of the house.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    reason = "a test that is surprised must stop, loudly"
+)]
 
+#[macro_use]
+mod support;
+
+mod house_rules;
+mod store;

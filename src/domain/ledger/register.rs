@@ -104,6 +104,7 @@ impl Ledger {
             transaction.account_reference = registration.account_reference;
             transaction.tenant_id = registration.tenant_id;
             transaction.customer_id = registration.customer_id;
+            transaction.original_id = registration.original_id.or(transaction.original_id);
             transaction.updated_at = now;
             status = Some(transaction.status);
             if transaction

@@ -13,13 +13,17 @@ use crate::domain::status_update::Balance;
 use crate::domain::transaction::Provider;
 use crate::store::columns::{At, Id};
 use crate::store::rows::{AccountRow, BalanceRow, EndpointRow};
-use crate::store::schema::{balances, endpoints, provider_accounts as accounts};
+use crate::store::schema::{balances, deliveries, endpoints, provider_accounts as accounts};
 use crate::store::{Audit, StoreError};
 
 pub async fn find_account_by_token(
     conn: &mut Conn,
     token: String,
 ) -> Result<Option<Account>, StoreError> {
+    if token.contains('\0') {
+        // PostgreSQL refuses to even compare it.
+        return Ok(None);
+    }
     accounts::table
         .filter(accounts::callback_token.eq(token))
         .filter(accounts::removed_at.is_null())
@@ -201,18 +205,35 @@ pub async fn remove_endpoint(
     audit: Audit,
 ) -> Result<bool, StoreError> {
     conn.transaction(async |conn| {
-        let touched = diesel::update(
+        let owner: Option<Id> = diesel::update(
             endpoints::table
                 .filter(endpoints::id.eq(Id(id.0)))
                 .filter(endpoints::removed_at.is_null()),
         )
         .set(endpoints::removed_at.eq(Some(At(at))))
+        .returning(endpoints::partner_id)
+        .get_result(conn)
+        .await
+        .optional()?;
+        let Some(partner_id) = owner else {
+            return Ok(false);
+        };
+        // Nobody will ever be told of these: they must not look as if they waited.
+        diesel::update(
+            deliveries::table
+                .filter(deliveries::partner_id.eq(partner_id))
+                .filter(deliveries::endpoint_id.eq(Id(id.0)))
+                .filter(deliveries::state.eq("pending")),
+        )
+        .set((
+            deliveries::state.eq("dead"),
+            deliveries::is_leased.eq(false),
+            deliveries::finished_at.eq(Some(At(at))),
+        ))
         .execute(conn)
         .await?;
-        if touched > 0 {
-            insert_audit(conn, audit, at).await?;
-        }
-        Ok(touched > 0)
+        insert_audit(conn, audit, at).await?;
+        Ok(true)
     })
     .await
 }

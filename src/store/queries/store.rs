@@ -147,6 +147,9 @@ impl Store for Adapter {
         partner: PartnerId,
         lookup: BulkLookup,
     ) -> Result<BulkFound, StoreError> {
+        if lookup == BulkLookup::default() {
+            return Ok(BulkFound::default());
+        }
         let statement = search_sql::bulk(DIALECT, partner, &lookup);
         let rows = self.rows::<TransactionRow>(statement).await?;
         Ok(BulkFound {

@@ -1,0 +1,10 @@
+//! The store's contract: whatever it promises, it promises on both databases.
+
+mod deliveries;
+mod listing;
+mod migrations;
+mod plans;
+mod races;
+mod records;
+mod registering;
+mod statistics;
