@@ -188,6 +188,9 @@ const TRANSACTION_TYPES: [Type; 30] = [
     Type::Instant,
 ];
 
+/// Partner, period, its end, currency, status, whether of reversals.
+type CounterKey = (PartnerId, &'static str, Instant, String, Status, bool);
+
 struct Writer {
     dialect: Dialect,
     now: Instant,
@@ -428,8 +431,7 @@ impl Writer {
 
     /// Takes each changed row out of the counters as it was, and into them as it is.
     fn counters(&mut self, all: &[Changed]) {
-        let mut deltas: BTreeMap<(PartnerId, &str, Instant, String, Status, bool), (i64, i64)> =
-            BTreeMap::new();
+        let mut deltas: BTreeMap<CounterKey, (i64, i64)> = BTreeMap::new();
         let mut count = |row: &Transaction, sign: i64, now: Instant| {
             let mut periods = vec![
                 ("total", DateTime::UNIX_EPOCH),

@@ -11,5 +11,6 @@
 #[macro_use]
 mod support;
 
+mod api;
 mod house_rules;
 mod store;

@@ -1,5 +1,6 @@
 //! What the tests share: a database each, a clock that stands still, and words to make partners and payments with.
 
+pub mod app;
 pub mod build;
 pub mod postgres;
 
