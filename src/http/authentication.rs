@@ -13,7 +13,7 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpRequest};
-use moka::sync::Cache;
+use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -102,9 +102,22 @@ impl Keys {
             return Err(invalid());
         }
         let digest = digest(key);
-        if let Some(holder) = self.known.get(&digest) {
-            return valid(holder, clock);
-        }
+        // Requests that come at once with one key wait for one look-up, and take one place among the failures.
+        let holder = self
+            .known
+            .try_get_with(digest.clone(), self.look_up(store, clock, digest, source))
+            .await
+            .map_err(|error| ApiError::clone(&error))?;
+        valid(holder, clock)
+    }
+
+    async fn look_up(
+        &self,
+        store: &dyn Store,
+        clock: &dyn Clock,
+        digest: String,
+        source: Option<IpAddr>,
+    ) -> Result<KeyHolder, ApiError> {
         // A key that worked before is never refused for its neighbour's guesses; an unseen one waits like a wrong one.
         let is_exempt = self.accepted.contains_key(&digest);
         if !is_exempt {
@@ -112,24 +125,29 @@ impl Keys {
         }
         let found = store
             .find_key(digest.clone())
-            .await?
-            .filter(|holder| holder.key.digest.as_bytes().ct_eq(digest.as_bytes()).into())
-            .ok_or_else(invalid)
+            .await
+            .map_err(ApiError::from)
+            .and_then(|found| {
+                found
+                    .filter(|holder| holder.key.digest.as_bytes().ct_eq(digest.as_bytes()).into())
+                    .ok_or_else(invalid)
+            })
             .and_then(|holder| valid(holder, clock));
-        match found {
-            Ok(holder) => {
+        match &found {
+            Ok(_) => {
                 if !is_exempt {
                     self.failures.give_back(source);
-                    self.accepted.insert(digest.clone(), ());
+                    self.accepted.insert(digest, ()).await;
                 }
-                self.known.insert(digest, holder.clone());
-                Ok(holder)
             }
-            Err(error) => {
-                self.accepted.invalidate(&digest);
-                Err(error)
+            Err(error) if error.code == ErrorCode::KeyInvalid => {
+                self.accepted.invalidate(&digest).await;
             }
+            // That the database is away says nothing of the key.
+            Err(_) if !is_exempt => self.failures.give_back(source),
+            Err(_) => {}
         }
+        found
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
+use moka::future::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -212,13 +212,13 @@ impl Ingest {
     }
 
     async fn account_by_token(&self, token: &str) -> Result<Option<KnownAccount>, StoreError> {
-        if let Some(known) = self.accounts.get(token) {
+        if let Some(known) = self.accounts.get(token).await {
             return Ok(Some(known));
         }
         let found = self.store.find_account_by_token(token.to_owned()).await?;
         let known = found.map(|account| self.open(account));
         if let Some(known) = &known {
-            self.accounts.insert(token.to_owned(), known.clone());
+            self.accounts.insert(token.to_owned(), known.clone()).await;
         }
         Ok(known)
     }
