@@ -22,6 +22,9 @@ use crate::domain::transaction::Transaction;
 /// Hour counters are kept for transactions created within this span: twice what the statistics look back.
 pub const HOUR_COUNTER_SPAN: Duration = Duration::hours(48);
 
+/// Partner, period, its end, currency, status, whether reversals are counted.
+type CounterKey = (PartnerId, &'static str, Instant, String, Status, bool);
+
 /// A statement, and how many rows it must touch (`None`: any number).
 #[derive(Debug)]
 pub struct Write {
@@ -428,8 +431,7 @@ impl Writer {
 
     /// Takes each changed row out of the counters as it was, and into them as it is.
     fn counters(&mut self, all: &[Changed]) {
-        let mut deltas: BTreeMap<(PartnerId, &str, Instant, String, Status, bool), (i64, i64)> =
-            BTreeMap::new();
+        let mut deltas: BTreeMap<CounterKey, (i64, i64)> = BTreeMap::new();
         let mut count = |row: &Transaction, sign: i64, now: Instant| {
             let mut periods = vec![
                 ("total", DateTime::UNIX_EPOCH),

@@ -360,7 +360,7 @@ async fn a_bulk_lookup_finds_each_row_once(db: TestStore) {
             conversation_ids: texts(&[one]),
             ..BulkLookup::default()
         };
-        assert_eq!(find(lookup).await, [both.clone()]);
+        assert_eq!(find(lookup).await, std::slice::from_ref(&both));
     }
     let by_receipt = BulkLookup {
         conversation_ids: texts(&["Rd"]),

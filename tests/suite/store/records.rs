@@ -405,7 +405,7 @@ async fn the_database_answers(db: TestStore) {
     db.store.ping().await.unwrap();
     assert_eq!(
         db.store.list_pending_migrations().await.unwrap(),
-        [String::new(); 0]
+        Vec::<String>::new()
     );
     assert_eq!(db.store.count_backlog().await.unwrap(), Default::default());
 }

@@ -209,11 +209,6 @@ impl TestStore {
         }
     }
 
-    /// A truth value's column as 0 or 1 on both databases.
-    pub fn flag(&self, column: &str) -> String {
-        format!("CASE WHEN {column} THEN 1 ELSE 0 END")
-    }
-
     /// The plan of a statement with its placeholders, one line a step; PostgreSQL is told to avoid walking tables,
     /// so that what it still walks has no index.
     pub async fn plan(&self, sql: &str) -> Vec<String> {
