@@ -399,15 +399,15 @@ pub fn bulk(dialect: Dialect, partner: PartnerId, lookup: &BulkLookup) -> Statem
     if !lookup.conversation_ids.is_empty() {
         let list = builder.text(json_texts(&lookup.conversation_ids));
         ids.push(format!(
-            "SELECT transaction_id FROM routes WHERE partner_id = $1 AND value IN {} AND field <> 'transaction_receipt'",
-            dialect.texts(&list)
+            "SELECT transaction_id FROM routes WHERE partner_id = $1 AND value {} AND field <> 'transaction_receipt'",
+            dialect.in_texts(&list)
         ));
     }
     if !lookup.client_request_ids.is_empty() {
         let list = builder.text(json_texts(&lookup.client_request_ids));
         ids.push(format!(
-            "SELECT id FROM transactions WHERE partner_id = $1 AND client_request_id IN {}",
-            dialect.texts(&list)
+            "SELECT id FROM transactions WHERE partner_id = $1 AND client_request_id {}",
+            dialect.in_texts(&list)
         ));
     }
     let sql = format!(
@@ -446,8 +446,8 @@ pub fn timeline(partner: PartnerId, id: TransactionId) -> Statement {
 /// The partners that hold any of these values at a provider.
 pub fn route_owners(dialect: Dialect, provider: &str, values: &[String]) -> Statement {
     Statement::new(format!(
-        "SELECT DISTINCT partner_id AS id FROM routes WHERE value IN {} AND provider = $2",
-        dialect.texts("$1")
+        "SELECT DISTINCT partner_id AS id FROM routes WHERE value {} AND provider = $2",
+        dialect.in_texts("$1")
     ))
     .text(json_texts(values))
     .text(provider)
