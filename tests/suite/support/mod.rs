@@ -209,8 +209,8 @@ impl TestStore {
         }
     }
 
-    /// The plan of a statement with its placeholders, one line a step; PostgreSQL is told to avoid walking tables,
-    /// so that what it still walks has no index.
+    /// The plan of a statement with its placeholders, one line a step. PostgreSQL is told that the tables are large
+    /// and to avoid walking them, so that what it still walks has no index.
     pub async fn plan(&self, sql: &str) -> Vec<String> {
         match &self.database {
             Database::Sqlite(_) => {
@@ -229,7 +229,10 @@ impl TestStore {
             Database::Postgres(database) => {
                 let client = database.client().await;
                 let prepare = format!(
-                    "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; PREPARE p AS {sql}"
+                    "BEGIN; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; \
+                     UPDATE pg_class SET reltuples = 10000000, relpages = 1 \
+                     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i'); \
+                     PREPARE p AS {sql}"
                 );
                 client.batch_execute(&prepare).await.unwrap();
                 let count = "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'p'";
