@@ -202,6 +202,11 @@ async fn every_filter_finds_what_a_scan_finds(db: TestStore) {
         });
     }
     ids.push(Filter {
+        conversation_id: paid.ids.conversation_id.clone(),
+        transaction_receipt: paid.receipt.clone(),
+        ..Filter::default()
+    });
+    ids.push(Filter {
         conversation_id: paid.receipt.clone(),
         ..Filter::default()
     });
