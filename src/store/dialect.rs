@@ -34,21 +34,24 @@ pub enum Type {
 }
 
 impl Dialect {
-    /// A subselect over the texts of a JSON array.
-    pub fn texts(self, parameter: &str) -> String {
+    /// That something is among the texts of a JSON array. PostgreSQL gets an array and not a subselect: of the
+    /// latter it believes that half of any table matches, and walks it.
+    pub fn in_texts(self, parameter: &str) -> String {
         match self {
-            Self::Postgres => format!("(SELECT jsonb_array_elements_text({parameter}::jsonb))"),
-            Self::Sqlite => format!("(SELECT value FROM json_each({parameter}))"),
+            Self::Postgres => {
+                format!("= ANY (ARRAY(SELECT jsonb_array_elements_text({parameter}::jsonb)))")
+            }
+            Self::Sqlite => format!("IN (SELECT value FROM json_each({parameter}))"),
         }
     }
 
-    /// A subselect over the ids of a JSON array.
-    pub fn ids(self, parameter: &str) -> String {
+    /// That something is among the ids of a JSON array.
+    pub fn in_ids(self, parameter: &str) -> String {
         match self {
             Self::Postgres => {
-                format!("(SELECT jsonb_array_elements_text({parameter}::jsonb)::uuid)")
+                format!("= ANY (ARRAY(SELECT jsonb_array_elements_text({parameter}::jsonb)::uuid))")
             }
-            Self::Sqlite => self.texts(parameter),
+            Self::Sqlite => self.in_texts(parameter),
         }
     }
 

@@ -22,6 +22,9 @@ use crate::domain::transaction::Transaction;
 /// Hour counters are kept for transactions created within this span: twice what the statistics look back.
 pub const HOUR_COUNTER_SPAN: Duration = Duration::hours(48);
 
+/// Partner, period, its end, currency, status, whether reversals are counted.
+type CounterKey = (PartnerId, &'static str, Instant, String, Status, bool);
+
 /// A statement, and how many rows it must touch (`None`: any number).
 #[derive(Debug)]
 pub struct Write {
@@ -34,8 +37,8 @@ pub struct Write {
 /// Locks the partners' heads, in one order for everybody, and reads their last sequences.
 pub fn lock_heads(dialect: Dialect, partners: &HashSet<PartnerId>) -> Statement {
     Statement::new(format!(
-        "SELECT partner_id, last_sequence FROM feed_heads WHERE partner_id IN {} ORDER BY partner_id{}",
-        dialect.ids("$1"),
+        "SELECT partner_id, last_sequence FROM feed_heads WHERE partner_id {} ORDER BY partner_id{}",
+        dialect.in_ids("$1"),
         dialect.for_update()
     ))
     .text(ids(partners.iter().map(|id| id.0)))
@@ -46,9 +49,9 @@ pub fn by_values(dialect: Dialect, values: &HashSet<String>) -> Option<Statement
     (!values.is_empty()).then(|| {
         Statement::new(format!(
             "SELECT {} FROM routes r JOIN transactions t ON t.partner_id = r.partner_id AND t.id = r.transaction_id \
-             WHERE r.value IN {}",
+             WHERE r.value {}",
             transaction_columns("t"),
-            dialect.texts("$1")
+            dialect.in_texts("$1")
         ))
         .text(Value::from(values.iter().map(|value| text(value)).collect::<Vec<_>>()).to_string())
     })
@@ -74,9 +77,9 @@ pub fn by_ids(dialect: Dialect, wanted: &HashSet<(PartnerId, TransactionId)>) ->
 pub fn by_ids_of_anyone(dialect: Dialect, wanted: &HashSet<TransactionId>) -> Option<Statement> {
     (!wanted.is_empty()).then(|| {
         Statement::new(format!(
-            "SELECT {} FROM partners p JOIN transactions t ON t.partner_id = p.id AND t.id IN {}",
+            "SELECT {} FROM partners p JOIN transactions t ON t.partner_id = p.id AND t.id {}",
             transaction_columns("t"),
-            dialect.ids("$1")
+            dialect.in_ids("$1")
         ))
         .text(ids(wanted.iter().map(|id| id.0)))
     })
@@ -110,9 +113,9 @@ pub fn waiting(dialect: Dialect, lookups: &Lookups) -> Option<Statement> {
         Statement::new(format!(
             "SELECT DISTINCT c.id, c.partner_id, c.provider, c.kind, c.news FROM waiting_callbacks w \
              JOIN callbacks c ON c.id = w.callback_id \
-             WHERE w.partner_id IN {} AND w.value IN {} ORDER BY c.id",
-            dialect.ids("$1"),
-            dialect.texts("$2")
+             WHERE w.partner_id {} AND w.value {} ORDER BY c.id",
+            dialect.in_ids("$1"),
+            dialect.in_texts("$2")
         ))
         .text(ids(lookups.partners.iter().map(|id| id.0)))
         .text(
@@ -131,9 +134,9 @@ pub fn waiting(dialect: Dialect, lookups: &Lookups) -> Option<Statement> {
 /// The enabled endpoints of these partners.
 pub fn endpoints(dialect: Dialect, partners: &HashSet<PartnerId>) -> Statement {
     Statement::new(format!(
-        "SELECT id, partner_id, events FROM endpoints WHERE partner_id IN {} \
+        "SELECT id, partner_id, events FROM endpoints WHERE partner_id {} \
          AND disabled_at IS NULL AND removed_at IS NULL ORDER BY id",
-        dialect.ids("$1")
+        dialect.in_ids("$1")
     ))
     .text(ids(partners.iter().map(|id| id.0)))
 }

@@ -44,7 +44,7 @@ impl From<DieselError> for StoreError {
 /// SQLite tells of a full disk, a read-only file or a busy one in words only; PostgreSQL of a stopping server or a
 /// full disk likewise.
 fn cannot_write(message: &str) -> bool {
-    const WORDS: [&str; 14] = [
+    const WORDS: [&str; 15] = [
         "database or disk is full",
         "attempt to write a readonly database",
         "database is locked",
@@ -59,6 +59,7 @@ fn cannot_write(message: &str) -> bool {
         "too many clients",
         "remaining connection slots",
         "statement timeout",
+        "deadlock detected",
     ];
     WORDS.iter().any(|word| message.contains(word))
 }

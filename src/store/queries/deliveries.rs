@@ -76,9 +76,9 @@ pub fn claimed(capacities: &[Capacity], ids: &[String]) -> Statement {
          v.result_code, v.result_description, v.receipt, v.amount_minor, v.currency, v.msisdn, v.reversed_at \
          FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id \
          JOIN transaction_events v ON v.partner_id = d.partner_id AND v.sequence = d.sequence \
-         WHERE d.partner_id IN {} AND d.id IN {} AND e.removed_at IS NULL ORDER BY v.sequence",
-        DIALECT.ids("$1"),
-        DIALECT.ids("$2")
+         WHERE d.partner_id {} AND d.id {} AND e.removed_at IS NULL ORDER BY v.sequence",
+        DIALECT.in_ids("$1"),
+        DIALECT.in_ids("$2")
     ))
     .text(json!(partners).to_string())
     .text(json!(ids).to_string())

@@ -365,14 +365,14 @@ impl Store for Adapter {
     }
 
     async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        self.migrated(|harness| {
-            Ok(harness
-                .run_pending_migrations(MIGRATIONS)?
-                .iter()
-                .map(ToString::to_string)
-                .collect())
-        })
-        .await
+        // SQLite has no lock to wait at while migrating: who loses to another process looks again.
+        let tries = if self.is_embedded() { 3 } else { 1 };
+        for _ in 1..tries {
+            if let Ok(done) = self.migrate_once().await {
+                return Ok(done);
+            }
+        }
+        self.migrate_once().await
     }
 
     async fn list_pending_migrations(&self) -> Result<Vec<String>, StoreError> {
@@ -392,6 +392,17 @@ impl Store for Adapter {
 }
 
 impl Adapter {
+    async fn migrate_once(&self) -> Result<Vec<String>, StoreError> {
+        self.migrated(|harness| {
+            Ok(harness
+                .run_pending_migrations(MIGRATIONS)?
+                .iter()
+                .map(ToString::to_string)
+                .collect())
+        })
+        .await
+    }
+
     async fn execute_and_count(&self, statements: Vec<Statement>) -> Result<u64, StoreError> {
         let adapter = self.clone();
         self.run(async move {

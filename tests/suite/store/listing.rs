@@ -202,6 +202,11 @@ async fn every_filter_finds_what_a_scan_finds(db: TestStore) {
         });
     }
     ids.push(Filter {
+        conversation_id: paid.ids.conversation_id.clone(),
+        transaction_receipt: paid.receipt.clone(),
+        ..Filter::default()
+    });
+    ids.push(Filter {
         conversation_id: paid.receipt.clone(),
         ..Filter::default()
     });
@@ -360,7 +365,7 @@ async fn a_bulk_lookup_finds_each_row_once(db: TestStore) {
             conversation_ids: texts(&[one]),
             ..BulkLookup::default()
         };
-        assert_eq!(find(lookup).await, [both.clone()]);
+        assert_eq!(find(lookup).await, std::slice::from_ref(&both));
     }
     let by_receipt = BulkLookup {
         conversation_ids: texts(&["Rd"]),

@@ -1,1 +1,259 @@
-//! Placeholder.
+//! What the store runs is found by indexes: every statement it sends is listened to, and its plan is looked at.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, Once};
+
+use diesel::connection::InstrumentationEvent;
+use ussd_status::domain::delivery::{Attempt, AttemptVerdict};
+use ussd_status::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
+use ussd_status::domain::status::Status;
+use ussd_status::domain::status_update::ResultClass;
+use ussd_status::store::Capacity;
+
+use crate::support::TestStore;
+use crate::support::build::{conversation, msisdn, registration, registration_with, search, stk};
+
+static HEARD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Listens to every connection that is opened from now on.
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        diesel::connection::set_default_instrumentation(|| {
+            Some(Box::new(|event: InstrumentationEvent<'_>| {
+                if let InstrumentationEvent::StartQuery { query, .. } = event {
+                    let text = query.to_string();
+                    let sql = text.split(" -- binds:").next().unwrap_or_default();
+                    HEARD.lock().unwrap().insert(sql.to_owned());
+                }
+            }))
+        })
+        .unwrap();
+    });
+}
+
+/// Does once what a busy day does.
+async fn live(db: &TestStore) {
+    let partner = db.partner().await;
+    let endpoint = db.endpoint(partner, &[]).await;
+    let row = db.register(registration(partner, "a")).await;
+    db.receive(stk(partner, "c", ResultClass::Success, db.now()))
+        .await;
+    db.attach(&row, conversation("c")).await;
+    db.register(registration_with(partner, "b", "b")).await;
+    db.receive(stk(partner, "b", ResultClass::Failed, db.now()))
+        .await;
+    let text = |text: &str| Some(text.to_owned());
+    let filters = [
+        Filter::default(),
+        Filter {
+            conversation_id: text("c"),
+            ..Filter::default()
+        },
+        Filter {
+            client_request_id: text("a"),
+            ..Filter::default()
+        },
+        Filter {
+            transaction_receipt: text("Rc"),
+            ..Filter::default()
+        },
+        Filter {
+            transaction_id: Some(row.id),
+            ..Filter::default()
+        },
+        Filter {
+            msisdns: vec![msisdn(1)],
+            ..Filter::default()
+        },
+        Filter {
+            msisdns: vec![msisdn(1), msisdn(2)],
+            ..Filter::default()
+        },
+        Filter {
+            status: Some(Status::Failed),
+            ..Filter::default()
+        },
+        Filter {
+            status: Some(Status::Queued),
+            ..Filter::default()
+        },
+        Filter {
+            from: Some(row.created_at),
+            to: Some(db.now()),
+            ..Filter::default()
+        },
+        Filter {
+            conversation_id: text("c"),
+            from: Some(row.created_at),
+            to: Some(db.now()),
+            ..Filter::default()
+        },
+        Filter {
+            msisdns: vec![msisdn(1), msisdn(2)],
+            from: Some(row.created_at),
+            to: Some(db.now()),
+            ..Filter::default()
+        },
+        Filter {
+            conversation_id: text("c"),
+            transaction_receipt: text("Rc"),
+            status: Some(Status::Success),
+            ..Filter::default()
+        },
+    ];
+    let cursor = Cursor {
+        created_at: row.created_at,
+        id: row.id,
+    };
+    for filter in filters {
+        for position in [
+            Position::Offset(0),
+            Position::Offset(9_000),
+            Position::After(cursor),
+        ] {
+            db.list(
+                partner,
+                Search {
+                    position,
+                    ..search(filter.clone())
+                },
+            )
+            .await;
+        }
+    }
+    let lookup = BulkLookup {
+        transaction_ids: vec![row.id],
+        conversation_ids: vec!["c".to_owned()],
+        client_request_ids: vec!["a".to_owned()],
+    };
+    db.store.find_transactions(partner, lookup).await.unwrap();
+    db.find(&row).await;
+    db.store
+        .list_route_owners(row.provider, vec!["c".to_owned()])
+        .await
+        .unwrap();
+    db.store
+        .find_account_by_token("t".to_owned())
+        .await
+        .unwrap();
+    db.store.find_key("t".to_owned()).await.unwrap();
+    let capacities = vec![Capacity {
+        endpoint_id: endpoint,
+        partner_id: partner,
+        free: 1,
+    }];
+    db.store.list_due_endpoints(db.now()).await.unwrap();
+    let claimed = db
+        .store
+        .claim_deliveries(capacities, db.now())
+        .await
+        .unwrap();
+    let attempts = claimed.iter().map(|delivery| Attempt {
+        delivery_id: delivery.id,
+        endpoint_id: endpoint,
+        partner_id: partner,
+        number: 1,
+        at: db.now(),
+        duration_ms: 1,
+        status: None,
+        error: text("refused"),
+        response: None,
+        verdict: AttemptVerdict::Dead,
+    });
+    db.store.record_attempts(attempts.collect()).await.unwrap();
+}
+
+/// The tables that grow.
+const BIG: [&str; 8] = [
+    "transactions",
+    "transaction_events",
+    "deliveries",
+    "delivery_attempts",
+    "callbacks",
+    "waiting_callbacks",
+    "routes",
+    "counters",
+];
+
+fn heard(placeholder: char) -> Vec<String> {
+    let words = ["SELECT", "WITH", "UPDATE", "DELETE", "INSERT"];
+    HEARD
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|sql| words.iter().any(|word| sql.starts_with(word)))
+        .filter(|sql| sql.contains(placeholder))
+        // Housekeeping walks tables on purpose, a few rows at a time; a backlog is counted on purpose.
+        .filter(|sql| !sql.starts_with("DELETE FROM") || sql.contains(") IN (SELECT partner_id"))
+        .filter(|sql| !sql.contains("is_leased = false WHERE"))
+        .cloned()
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_of_sqlite_walks_a_big_table() {
+    listen();
+    let db = TestStore::sqlite().await;
+    live(&db).await;
+    let statements = heard('?');
+    assert!(statements.len() > 30, "{}", statements.len());
+    for sql in statements {
+        let plan = db.plan(&sql).await;
+        // The statistics beside every page look at one hour by age.
+        let mut by_age = 0;
+        for step in &plan {
+            let scanned = step.strip_prefix("SCAN ").unwrap_or_default();
+            by_age += i32::from(step.contains("transactions_by_age"));
+            let walks = is_big(scanned, &sql)
+                || (step.contains("_autoindex_transactions_1 (partner_id=?)"))
+                || (by_age > 1 && ID_FILTERS.iter().any(|filter| sql.contains(filter)));
+            assert!(!walks, "{sql}\n{}", plan.join("\n"));
+        }
+    }
+}
+
+/// Conditions that find a few rows by themselves.
+const ID_FILTERS: [&str; 4] = [
+    "t.id = ?",
+    "t.client_request_id = ?",
+    "CROSS JOIN transactions t",
+    "t.msisdn IN (?, ?)",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_of_postgres_walks_a_big_table() {
+    listen();
+    let db = TestStore::postgres().await;
+    live(&db).await;
+    let statements = heard('$');
+    assert!(statements.len() > 30, "{}", statements.len());
+    for sql in statements {
+        let plan = db.plan(&sql).await;
+        for (at, step) in plan.iter().enumerate() {
+            // An index scan without a condition walks the whole index; a bitmap's heap scan has its index below it.
+            let scanned = step
+                .split_once("Scan ")
+                .filter(|(kind, _)| !kind.contains("Bitmap"))
+                .and_then(|(_, rest)| rest.split_once("on "))
+                .and_then(|(_, rest)| rest.split_whitespace().next());
+            let walks = scanned.is_some_and(|name| BIG.contains(&name))
+                && !plan
+                    .get(at + 1)
+                    .is_some_and(|next| next.contains("Index Cond"));
+            assert!(!walks, "{sql}\n{}", plan.join("\n"));
+        }
+    }
+}
+
+/// SQLite names a table by its alias.
+fn is_big(step: &str, sql: &str) -> bool {
+    let Some(name) = step.split_whitespace().next() else {
+        return false;
+    };
+    BIG.iter().any(|table| {
+        *table == name
+            || sql.contains(&format!("FROM {table} {name} "))
+            || sql.contains(&format!("JOIN {table} {name} "))
+    })
+}

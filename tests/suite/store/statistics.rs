@@ -14,15 +14,18 @@ use ussd_status::domain::money::{Amount, Currency};
 use ussd_status::domain::search::{Filter, Position, Search};
 use ussd_status::domain::statistics::Statistics;
 use ussd_status::domain::status::Status;
-use ussd_status::domain::status_update::ResultClass;
-use ussd_status::domain::transaction::{Kind, Transaction};
+use ussd_status::domain::status_update::{CallbackKind, News, ResultClass, Unregistered};
+use ussd_status::domain::transaction::{Kind, Provider, ProviderIds, Transaction};
 
 use crate::support::TestStore;
-use crate::support::build::{conversation, everything, registration, search, stk};
+use crate::support::build::{
+    arrival, conversation, everything, registration, registration_with, search, stk, update,
+};
 
 on_both_databases!(
     everything_counted_equals_a_scan_after_random_histories,
     the_last_day_is_exact_at_odd_instants,
+    an_adoption_and_a_reversal_move_the_counters_with_their_rows,
 );
 
 /// One thing that happens to one of a few hundred payments.
@@ -90,7 +93,7 @@ fn command(
         }),
         what => {
             let mut told = stk(partner, &name, CLASSES[act.class], db.now());
-            if let ussd_status::domain::status_update::News::Payment(update) = &mut told.news {
+            if let News::Payment(update) = &mut told.news {
                 update.returned = what == 7 && CLASSES[act.class] == ResultClass::Failed;
                 if act.payment.is_multiple_of(5) {
                     update.receipt = None;
@@ -416,4 +419,58 @@ async fn the_last_day_is_exact_at_odd_instants(db: TestStore) {
         .await
         .unwrap();
     assert_eq!(recent(db.now()).await, counted(db.now()));
+}
+
+async fn an_adoption_and_a_reversal_move_the_counters_with_their_rows(db: TestStore) {
+    let partner = db.partner().await;
+    let mut told = update("pay1", ResultClass::Success);
+    told.correlation.order_reference = Some("ORD1".to_owned());
+    told.unregistered = Some(Unregistered {
+        kind: Kind::UssdPush,
+        amount: Amount(500_000),
+        currency: Currency::tzs(),
+        shortcode: None,
+    });
+    let news = News::Payment(Box::new(told));
+    db.receive(arrival(partner, CallbackKind::Clickpesa, news, db.now()))
+        .await;
+    check_statistics(&db, partner).await;
+    db.advance(Duration::hours(30));
+    let adopted = db
+        .register(Registration {
+            provider: Provider::Clickpesa,
+            kind: Kind::Payout,
+            currency: Currency::kes(),
+            amount: Amount(7),
+            ids: ProviderIds {
+                order_reference: Some("ORD1".to_owned()),
+                ..ProviderIds::default()
+            },
+            ..registration(partner, "a")
+        })
+        .await;
+    assert_eq!(adopted.status, Status::Success);
+    assert_eq!(db.count("FROM transactions").await, 1);
+    check_statistics(&db, partner).await;
+
+    let original = db.register(registration_with(partner, "b", "b")).await;
+    db.receive(stk(partner, "b", ResultClass::Success, db.now()))
+        .await;
+    let reversal = db
+        .register(Registration {
+            kind: Kind::Reversal,
+            original_id: Some(original.id),
+            ..registration_with(partner, "rev", "rev")
+        })
+        .await;
+    // The original is found by the reversal's link although no id of the callback names it.
+    db.receive(stk(partner, "rev", ResultClass::Success, db.now()))
+        .await;
+    assert_eq!(db.find(&reversal).await.0.status, Status::Success);
+    let (taken_back, timeline) = db.find(&original).await;
+    assert_eq!(taken_back.status, Status::Failed);
+    assert_eq!(taken_back.reversed_at, Some(db.now()));
+    assert_eq!(timeline.len(), 3);
+    check_statistics(&db, partner).await;
+    check_feed(&db, partner).await;
 }

@@ -269,6 +269,10 @@ fn private_cluster() -> String {
     cluster.url()
 }
 
+#[allow(
+    clippy::zombie_processes,
+    reason = "the supervisor outlives this process on purpose"
+)]
 fn start(pids: &Path, state: &Path) -> Cluster {
     let is_root = Command::new("id")
         .arg("-u")
