@@ -191,9 +191,6 @@ const TRANSACTION_TYPES: [Type; 30] = [
     Type::Instant,
 ];
 
-/// Partner, period, its end, currency, status, whether of reversals.
-type CounterKey = (PartnerId, &'static str, Instant, String, Status, bool);
-
 struct Writer {
     dialect: Dialect,
     now: Instant,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("vault", &[]),
-    ("settings", &["domain"]),
+    ("settings", &["domain", "store"]),
     ("telemetry", &["settings"]),
     ("providers", &["domain"]),
     ("store", &["domain"]),

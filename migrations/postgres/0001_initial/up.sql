@@ -166,6 +166,8 @@ CREATE TABLE counters (
     PRIMARY KEY (partner_id, period, ends_at, currency, status, is_reversal)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
+CREATE INDEX counters_of_hours ON counters (ends_at) WHERE period = 'hour';
+
 -- The inbox: every callback as it came.
 CREATE TABLE callbacks (
     id UUID PRIMARY KEY,

@@ -165,6 +165,8 @@ CREATE TABLE counters (
     PRIMARY KEY (partner_id, period, ends_at, currency, status, is_reversal)
 ) WITHOUT ROWID;
 
+CREATE INDEX counters_of_hours ON counters (ends_at) WHERE period = 'hour';
+
 -- The inbox: every callback as it came.
 CREATE TABLE callbacks (
     id TEXT PRIMARY KEY,

@@ -49,7 +49,8 @@ pub fn claim(capacities: &[Capacity], now: Instant) -> Statement {
          AND (partner_id, id) IN (\
            SELECT partner_id, id FROM (\
              SELECT d.partner_id, d.id, w.free, ROW_NUMBER() OVER (PARTITION BY d.endpoint_id ORDER BY d.due_at, d.sequence) AS place \
-             FROM {wanted} w JOIN deliveries d ON d.partner_id = w.partner_id AND d.endpoint_id = w.endpoint_id \
+             FROM {wanted} w JOIN endpoints e ON e.id = w.endpoint_id AND e.disabled_at IS NULL AND e.removed_at IS NULL \
+             JOIN deliveries d ON d.partner_id = w.partner_id AND d.endpoint_id = w.endpoint_id \
              WHERE d.state = 'pending' AND d.due_at <= $2 AND NOT EXISTS (\
                SELECT 1 FROM deliveries earlier WHERE earlier.partner_id = d.partner_id AND earlier.endpoint_id = d.endpoint_id \
                AND earlier.transaction_id = d.transaction_id AND earlier.sequence < d.sequence \
@@ -110,7 +111,8 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
             AttemptVerdict::Gone => {
                 gone.push(json!([
                     attempt.endpoint_id.to_string(),
-                    DIALECT.instant(attempt.at)
+                    DIALECT.instant(attempt.at),
+                    attempt.partner_id.to_string()
                 ]));
                 ("dead", attempt.at, true)
             }
@@ -164,6 +166,18 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
         .text(Value::from(records).to_string()),
     ];
     if !gone.is_empty() {
+        // Nobody will be told of what is still pending there: it must not look as if it waited.
+        statements.push(
+            Statement::new(format!(
+                "UPDATE deliveries SET state = 'dead', is_leased = false, finished_at = r.at FROM {} AS r \
+                 WHERE deliveries.partner_id = r.partner_id AND deliveries.endpoint_id = r.id AND deliveries.state = 'pending'",
+                DIALECT.rows(
+                    "$1",
+                    &[("id", Type::Id), ("at", Type::Instant), ("partner_id", Type::Id)]
+                )
+            ))
+            .text(Value::from(gone.clone()).to_string()),
+        );
         statements.push(
             Statement::new(format!(
                 "UPDATE endpoints SET disabled_at = r.at FROM {} AS r WHERE endpoints.id = r.id AND endpoints.disabled_at IS NULL",

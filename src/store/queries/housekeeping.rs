@@ -4,19 +4,26 @@
 use super::DIALECT;
 use crate::domain::clock::Instant;
 use crate::store::columns::At;
+use crate::store::dialect::Dialect;
 use crate::store::statement::{Bind, Statement};
 use crate::store::{HOUSEKEEPING_BATCH, Retention};
 
+/// How many of a table's oldest rows one step looks at on SQLite, which keeps rows in the order they came: when none of
+/// these is old enough, none is.
+const WINDOW: i64 = 4 * HOUSEKEEPING_BATCH;
+
 /// One small batch for every table that forgets.
 pub fn expired(retention: Retention) -> Vec<Statement> {
+    let callbacks = retention.callbacks_before;
     vec![
-        // What still waits for its id is not old news.
-        oldest(
-            "callbacks",
-            "received_at",
-            retention.callbacks_before,
-            "state <> 'waiting'",
-        ),
+        // A callback that waited this long for its id will not be asked for any more.
+        Statement::new(format!(
+            "DELETE FROM waiting_callbacks WHERE callback_id IN (SELECT id FROM {} AS old WHERE received_at < $1 LIMIT $2)",
+            oldest_rows("callbacks")
+        ))
+        .bind(Bind::At(At(callbacks)))
+        .bind(Bind::Number(HOUSEKEEPING_BATCH)),
+        oldest("callbacks", "received_at", callbacks, "true"),
         oldest(
             "delivery_attempts",
             "at",
@@ -33,8 +40,8 @@ pub fn expired(retention: Retention) -> Vec<Statement> {
             "transaction_events",
             "at",
             retention.events_before,
-            "NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.partner_id = transaction_events.partner_id \
-             AND d.sequence = transaction_events.sequence AND d.transaction_id = transaction_events.transaction_id AND d.state = 'pending')",
+            "NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.partner_id = old.partner_id \
+             AND d.sequence = old.sequence AND d.transaction_id = old.transaction_id AND d.state = 'pending')",
         ),
         Statement::new("DELETE FROM counters WHERE period = 'hour' AND ends_at <= $1")
             .bind(Bind::At(At(retention.hours_before))),
@@ -42,12 +49,24 @@ pub fn expired(retention: Retention) -> Vec<Statement> {
 }
 
 fn oldest(table: &str, column: &str, before: Instant, condition: &str) -> Statement {
-    let address = DIALECT.row_address();
     Statement::new(format!(
-        "DELETE FROM {table} WHERE {address} IN (SELECT {address} FROM {table} WHERE {column} < $1 AND {condition} LIMIT $2)"
+        "DELETE FROM {table} WHERE {address} IN (SELECT address FROM {rows} AS old WHERE {column} < $1 AND {condition} LIMIT $2)",
+        address = DIALECT.row_address(),
+        rows = oldest_rows(table),
     ))
     .bind(Bind::At(At(before)))
     .bind(Bind::Number(HOUSEKEEPING_BATCH))
+}
+
+/// The rows to look at. PostgreSQL finds old ones by its index of block ranges.
+fn oldest_rows(table: &str) -> String {
+    let address = DIALECT.row_address();
+    match DIALECT {
+        Dialect::Postgres => format!("(SELECT {address} AS address, * FROM {table})"),
+        Dialect::Sqlite => format!(
+            "(SELECT {address} AS address, * FROM {table} ORDER BY {address} LIMIT {WINDOW})"
+        ),
+    }
 }
 
 /// What is waiting.

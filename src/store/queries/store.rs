@@ -2,6 +2,7 @@
 //! rolls back whole, whatever becomes of its caller.
 
 use std::future::Future;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
@@ -29,19 +30,29 @@ use crate::store::{
     StoreError, search_sql,
 };
 
+/// How long migrations may take, waiting for another instance's included.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(3600);
+
 impl Adapter {
     /// Runs a unit of work on the store's runtime, and waits for it no longer than the time limit.
     async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.run_within(self.timeout, work).await
+    }
+
+    async fn run_within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let task = self.runtime.spawn(work);
-        match tokio::time::timeout(self.timeout, task).await {
+        match tokio::time::timeout(limit, task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Err(StoreError::Query(error.to_string())),
             Err(_) => Err(StoreError::Unavailable(format!(
-                "no answer within {:?}",
-                self.timeout
+                "no answer within {limit:?}"
             ))),
         }
     }
@@ -83,21 +94,27 @@ impl Adapter {
         + 'static,
     ) -> Result<T, StoreError> {
         let adapter = self.clone();
-        self.run(async move {
+        self.run_within(MIGRATION_LIMIT, async move {
             let mut writer = adapter.writer().await?;
             if DIALECT == Dialect::Postgres {
-                // Of several instances that start together one migrates, the others wait.
-                Statement::new("SELECT 1 FROM (SELECT pg_advisory_lock(7305837)) AS l")
-                    .execute(&mut *writer)
-                    .await?;
+                // Of several instances that start together one migrates, the others wait as long as it takes.
+                for sql in [
+                    "SET statement_timeout = 0",
+                    "SELECT 1 FROM (SELECT pg_advisory_lock(7305837)) AS l",
+                ] {
+                    Statement::new(sql).execute(&mut *writer).await?;
+                }
             }
             let mut harness = AsyncMigrationHarness::new(writer);
             let done = tokio::task::block_in_place(|| act(&mut harness));
             if DIALECT == Dialect::Postgres {
                 let mut writer = harness.into_inner();
-                Statement::new("SELECT 1 FROM (SELECT pg_advisory_unlock(7305837)) AS l")
-                    .execute(&mut *writer)
-                    .await?;
+                for sql in [
+                    "SELECT 1 FROM (SELECT pg_advisory_unlock(7305837)) AS l",
+                    "RESET statement_timeout",
+                ] {
+                    Statement::new(sql).execute(&mut *writer).await?;
+                }
             }
             done.map_err(|error| StoreError::Unavailable(error.to_string()))
         })
@@ -325,7 +342,15 @@ impl Store for Adapter {
                     .await?)
             })
             .await?;
-        rows.into_iter().map(ClaimedDelivery::try_from).collect()
+        // One row that cannot be read must not hold up the others; its lease runs out and it is tried again.
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                ClaimedDelivery::try_from(row)
+                    .inspect_err(|error| tracing::error!(%error, "a claimed delivery"))
+                    .ok()
+            })
+            .collect())
     }
 
     async fn record_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError> {

@@ -278,16 +278,18 @@ fn start(pids: &Path, state: &Path) -> Cluster {
         .arg("-u")
         .output()
         .is_ok_and(|id| id.stdout.trim_ascii() == b"0");
-    let bin = binaries().unwrap_or_else(|| {
-        panic!(
-            "the tests need PostgreSQL: {}",
-            if is_root {
-                "apt-get install -y postgresql"
-            } else {
-                "sudo apt-get install postgresql, or set TEST_DATABASE_URL"
-            }
-        )
-    });
+    let bin = binaries()
+        .or_else(|| is_root.then(install).and_then(|()| binaries()))
+        .unwrap_or_else(|| {
+            panic!(
+                "the tests need PostgreSQL: run `{}`, or set TEST_DATABASE_URL to a server on which databases may be created",
+                if is_root {
+                    "apt-get install -y postgresql"
+                } else {
+                    "sudo apt-get install -y postgresql"
+                }
+            )
+        });
     // PostgreSQL refuses to run as root.
     let user = match is_root {
         false => "",
@@ -352,6 +354,23 @@ fn start(pids: &Path, state: &Path) -> Cluster {
         std::thread::yield_now();
     }
     cluster
+}
+
+/// Root may install what is missing, and is told so.
+fn install() {
+    eprintln!("PostgreSQL is not installed: running apt-get install -y postgresql");
+    run("apt-get", &["update", "-q"]);
+    run(
+        "env",
+        &[
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "install",
+            "-y",
+            "-q",
+            "postgresql",
+        ],
+    );
 }
 
 /// The folder of `initdb` and `postgres`: in the path, else the newest of the usual places.
