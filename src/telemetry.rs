@@ -29,6 +29,11 @@ pub fn start_logging(settings: &Settings, quiet: bool) {
         .as_deref()
         .and_then(|filter| EnvFilter::try_new(filter).ok())
         .unwrap_or_else(|| EnvFilter::new(fallback));
+    // At its debug level the driver logs the parameters of statements, which carry phone numbers.
+    let filter = ["tokio_postgres=info"]
+        .into_iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     let format = settings.log_format.unwrap_or_else(|| {
         if std::io::stderr().is_terminal() {
             LogFormat::Text

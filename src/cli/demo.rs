@@ -43,9 +43,9 @@ const CALLS_A_PAYMENT: u32 = 2;
 /// The flags.
 #[derive(Debug, Args)]
 pub struct DemoArguments {
-    /// Where the service listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    /// Where the service listens; 127.0.0.1:8080, or a free port if that is taken, unless told
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     /// Where the database is kept; a fresh temporary folder unless told
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
@@ -159,6 +159,17 @@ pub async fn run(arguments: DemoArguments, _: Sources) -> Result<(), CliError> {
     Ok(())
 }
 
+/// The usual port, or any if somebody else has it.
+fn listen_address(arguments: &DemoArguments) -> SocketAddr {
+    arguments.listen.unwrap_or_else(|| {
+        let usual = SocketAddr::from(([127, 0, 0, 1], 8080));
+        match std::net::TcpListener::bind(usual) {
+            Ok(_) => usual,
+            Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
+    })
+}
+
 fn settings(arguments: &DemoArguments, folder: &Path) -> Result<Settings, CliError> {
     let database = format!("sqlite://{}", folder.join("ussd-status.db").display());
     // Both partners together stay under the quota of one.
@@ -167,7 +178,7 @@ fn settings(arguments: &DemoArguments, folder: &Path) -> Result<Settings, CliErr
         .to_string();
     let sources = Sources::from_pairs(&[
         ("DATABASE_URL", &database),
-        ("LISTEN_ADDR", &arguments.listen.to_string()),
+        ("LISTEN_ADDR", &listen_address(arguments).to_string()),
         ("WEBHOOK_ALLOW_PRIVATE", "true"),
         ("RATE_LIMIT_WRITE", &quota),
         ("SHUTDOWN_GRACE", "5s"),
