@@ -9,7 +9,7 @@
 //!   codes, its checksum. A new provider is a folder here and a word in `domain::transaction::Provider`.
 //!   Imports `domain`.
 //! - [`store`] remembers. The traits are in `store/mod.rs`; `sqlite.rs` and `postgres.rs` are the two adapters;
-//!   `store/queries` is ordinary Diesel, written once and compiled for each; `search_sql.rs` and `ledger_sql.rs` are the
+//!   `store/queries` is ordinary Diesel, written once and compiled for each; `search_sql.rs` and `store/ledger` are the
 //!   hot paths as text that both databases understand (`statement.rs` keeps them prepared, `dialect.rs` holds the few
 //!   words in which they differ). Imports `domain`.
 //! - [`vault`] seals secrets at rest. Imports nothing of ours.

@@ -4,18 +4,19 @@
 mod batcher;
 pub mod columns;
 mod dialect;
-mod ledger_sql;
+mod error;
+mod ledger;
 mod news_codec;
 mod postgres;
 mod postgres_connect;
-mod queries_support;
 mod rows;
 pub mod schema;
 mod search_sql;
 mod sqlite;
 mod statement;
 
-pub use ledger_sql::HOUR_COUNTER_SPAN;
+pub use error::StoreError;
+pub use ledger::write::HOUR_COUNTER_SPAN;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,20 +43,6 @@ pub const QUEUE_CAPACITY: usize = 4_096;
 pub const BATCH_MAX: usize = 200;
 /// Rows that one step of housekeeping removes at most, so that nobody waits behind it.
 pub const HOUSEKEEPING_BATCH: i64 = 500;
-
-/// What may go wrong at the database.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// It cannot be reached, cannot write, or did not answer in time: try again later.
-    #[error("the database is not available: {0}")]
-    Unavailable(String),
-    /// A unique name is taken.
-    #[error("conflict: {0}")]
-    Conflict(String),
-    /// Something is wrong with a query or a row: a bug.
-    #[error("query failed: {0}")]
-    Query(String),
-}
 
 /// How to reach a database and how long to wait for it.
 #[derive(Debug, Clone)]

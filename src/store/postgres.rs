@@ -19,9 +19,11 @@ use tokio::sync::broadcast;
 
 use super::batcher::{Batcher, Commit, CommitError};
 use super::dialect::Dialect;
-use super::ledger_sql;
+use super::error::pool_error;
+use super::ledger::commit::{self, CommitFailure};
+use super::ledger::working_set::{Loaded, transaction_lookups};
+use super::ledger::{load as lookup, write};
 use super::postgres_connect::connect;
-use super::queries_support::{self as support, Loaded};
 use super::statement::Statement;
 use super::{CommitNotice, StoreError, StoreSettings};
 use crate::domain::clock::Clock;
@@ -74,7 +76,7 @@ impl Adapter {
             runtime: Handle::current(),
             timeout: settings.timeout,
             batcher: None,
-            commits: broadcast::channel(support::NOTICES_KEPT).0,
+            commits: broadcast::channel(commit::NOTICES_KEPT).0,
             clock,
             reconcile_after: settings.reconcile_after,
         };
@@ -83,11 +85,11 @@ impl Adapter {
     }
 
     async fn reader(&self) -> Result<Object<Conn>, StoreError> {
-        self.readers.get().await.map_err(support::pool_error)
+        self.readers.get().await.map_err(pool_error)
     }
 
     async fn writer(&self) -> Result<Object<Conn>, StoreError> {
-        self.writer.get().await.map_err(support::pool_error)
+        self.writer.get().await.map_err(pool_error)
     }
 
     /// Runs statements in one transaction; how many rows each touched.
@@ -139,21 +141,21 @@ impl Commit for Adapter {
                         .map(|command| ledger.carry_out(command.clone()))
                         .collect();
                     let changes = ledger.into_changes();
-                    let writes = ledger_sql::writes(DIALECT, now, &changes);
+                    let writes = write::writes(DIALECT, now, &changes);
                     // A shared reference to the connection pipelines: all writes leave in one flight.
                     let conn: &AsyncPgConnection = conn;
                     try_join_all(writes.into_iter().map(async |write| {
                         let mut conn = conn;
                         let touched = write.statement.execute(&mut conn).await?;
-                        support::check_touched(write.must_touch, touched)
+                        commit::check_touched(write.must_touch, touched)
                     }))
                     .await?;
-                    support::count(&changes);
-                    Ok::<_, support::CommitFailure>((outcomes, support::notice(&changes)))
+                    commit::count(&changes);
+                    Ok::<_, CommitFailure>((outcomes, commit::notice(&changes)))
                 })
                 .await
                 .map_err(CommitError::from)?;
-            support::tell(&adapter.commits, notice);
+            commit::tell(&adapter.commits, notice);
             Ok(outcomes)
         };
         match tokio::time::timeout(self.timeout, work).await {
@@ -168,34 +170,32 @@ impl Commit for Adapter {
 async fn load(
     conn: &mut AsyncPgConnection,
     lookups: &Lookups,
-) -> Result<WorkingSet, support::CommitFailure> {
+) -> Result<WorkingSet, CommitFailure> {
     let mut loaded = Loaded::default();
     // The lock comes first and alone: what is read after it cannot be changed by another writer any more.
-    loaded.heads = ledger_sql::lock_heads(DIALECT, &lookups.partners)
+    loaded.heads = lookup::lock_heads(DIALECT, &lookups.partners)
         .load(conn)
         .await?;
     let conn: &AsyncPgConnection = conn;
     let endpoints = async {
         let mut conn = conn;
-        ledger_sql::endpoints(DIALECT, &lookups.partners)
+        lookup::endpoints(DIALECT, &lookups.partners)
             .load(&mut conn)
             .await
     };
     let waiting = async {
         let mut conn = conn;
-        match ledger_sql::waiting(DIALECT, lookups) {
+        match lookup::waiting(DIALECT, lookups) {
             Some(statement) => statement.load(&mut conn).await,
             None => Ok(Vec::new()),
         }
     };
-    let transactions = try_join_all(
-        support::transaction_lookups(DIALECT, lookups)
-            .into_iter()
-            .map(async |statement| {
-                let mut conn = conn;
-                statement.load(&mut conn).await
-            }),
-    );
+    let transactions = try_join_all(transaction_lookups(DIALECT, lookups).into_iter().map(
+        async |statement| {
+            let mut conn = conn;
+            statement.load(&mut conn).await
+        },
+    ));
     let (endpoints, waiting, transactions) = tokio::try_join!(endpoints, waiting, transactions)?;
     loaded.endpoints = endpoints;
     loaded.waiting = waiting;
@@ -204,7 +204,7 @@ async fn load(
     }
     while let Some(more) = loaded.follow_up(lookups)? {
         let mut conn = conn;
-        if let Some(statement) = ledger_sql::waiting(DIALECT, &more.lookups) {
+        if let Some(statement) = lookup::waiting(DIALECT, &more.lookups) {
             loaded.waiting = statement.load(&mut conn).await?;
         }
         for statement in more.transaction_lookups(DIALECT) {

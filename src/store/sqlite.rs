@@ -20,8 +20,10 @@ use tokio::sync::broadcast;
 
 use super::batcher::{Batcher, Commit, CommitError};
 use super::dialect::Dialect;
-use super::ledger_sql;
-use super::queries_support::{self as support, Loaded};
+use super::error::pool_error;
+use super::ledger::commit::{self, CommitFailure};
+use super::ledger::working_set::{Loaded, transaction_lookups};
+use super::ledger::{load as lookup, write};
 use super::statement::Statement;
 use super::{CommitNotice, StoreError, StoreSettings};
 use crate::domain::clock::Clock;
@@ -72,7 +74,7 @@ impl Adapter {
             runtime: Handle::current(),
             timeout: settings.timeout,
             batcher: None,
-            commits: broadcast::channel(support::NOTICES_KEPT).0,
+            commits: broadcast::channel(commit::NOTICES_KEPT).0,
             clock,
             reconcile_after: settings.reconcile_after,
         };
@@ -83,11 +85,11 @@ impl Adapter {
     }
 
     async fn reader(&self) -> Result<Object<Conn>, StoreError> {
-        self.readers.get().await.map_err(support::pool_error)
+        self.readers.get().await.map_err(pool_error)
     }
 
     async fn writer(&self) -> Result<Object<Conn>, StoreError> {
-        self.writer.get().await.map_err(support::pool_error)
+        self.writer.get().await.map_err(pool_error)
     }
 
     /// Runs statements in one transaction; how many rows each touched.
@@ -145,18 +147,18 @@ impl Commit for Adapter {
                         .map(|command| ledger.carry_out(command.clone()))
                         .collect();
                     let changes = ledger.into_changes();
-                    for write in ledger_sql::writes(DIALECT, now, &changes) {
+                    for write in write::writes(DIALECT, now, &changes) {
                         let touched = write.statement.execute(conn)?;
-                        support::check_touched(write.must_touch, touched)?;
+                        commit::check_touched(write.must_touch, touched)?;
                     }
-                    support::count(&changes);
-                    Ok::<_, support::CommitFailure>((outcomes, support::notice(&changes)))
+                    commit::count(&changes);
+                    Ok::<_, CommitFailure>((outcomes, commit::notice(&changes)))
                 }))
             })
             .await
             .map_err(|error| CommitError::Store(error.into()))?
             .map_err(CommitError::from)?;
-        support::tell(&self.commits, notice);
+        commit::tell(&self.commits, notice);
         Ok(outcomes)
     }
 }
@@ -164,18 +166,18 @@ impl Commit for Adapter {
 fn load(
     conn: &mut SqliteConnection,
     lookups: &Lookups,
-) -> Result<crate::domain::ledger::WorkingSet, support::CommitFailure> {
+) -> Result<crate::domain::ledger::WorkingSet, CommitFailure> {
     let mut loaded = Loaded::default();
-    loaded.heads = ledger_sql::lock_heads(DIALECT, &lookups.partners).load(conn)?;
-    loaded.endpoints = ledger_sql::endpoints(DIALECT, &lookups.partners).load(conn)?;
-    if let Some(statement) = ledger_sql::waiting(DIALECT, lookups) {
+    loaded.heads = lookup::lock_heads(DIALECT, &lookups.partners).load(conn)?;
+    loaded.endpoints = lookup::endpoints(DIALECT, &lookups.partners).load(conn)?;
+    if let Some(statement) = lookup::waiting(DIALECT, lookups) {
         loaded.waiting = statement.load(conn)?;
     }
-    for statement in support::transaction_lookups(DIALECT, lookups) {
+    for statement in transaction_lookups(DIALECT, lookups) {
         loaded.add_transactions(statement.load(conn)?)?;
     }
     while let Some(more) = loaded.follow_up(lookups)? {
-        if let Some(statement) = ledger_sql::waiting(DIALECT, &more.lookups) {
+        if let Some(statement) = lookup::waiting(DIALECT, &more.lookups) {
             loaded.waiting = statement.load(conn)?;
         }
         for statement in more.transaction_lookups(DIALECT) {

@@ -1,0 +1,123 @@
+//! What a batch of commands looks up, as statements.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::text;
+use crate::domain::identity::{PartnerId, TransactionId};
+use crate::domain::ledger::Lookups;
+use crate::store::dialect::{Dialect, Type};
+use crate::store::search_sql::transaction_columns;
+use crate::store::statement::Statement;
+
+/// Locks the partners' heads, in one order for everybody, and reads their last sequences.
+pub fn lock_heads(dialect: Dialect, partners: &HashSet<PartnerId>) -> Statement {
+    Statement::new(format!(
+        "SELECT partner_id, last_sequence FROM feed_heads WHERE partner_id {} ORDER BY partner_id{}",
+        dialect.in_ids("$1"),
+        dialect.for_update()
+    ))
+    .text(ids(partners.iter().map(|id| id.0)))
+}
+
+/// The transactions that hold any of these values, of any partner.
+pub fn by_values(dialect: Dialect, values: &HashSet<String>) -> Option<Statement> {
+    (!values.is_empty()).then(|| {
+        Statement::new(format!(
+            "SELECT {} FROM routes r JOIN transactions t ON t.partner_id = r.partner_id AND t.id = r.transaction_id \
+             WHERE r.value {}",
+            transaction_columns("t"),
+            dialect.in_texts("$1")
+        ))
+        .text(Value::from(values.iter().map(|value| text(value)).collect::<Vec<_>>()).to_string())
+    })
+}
+
+/// Transactions by partner and id.
+pub fn by_ids(dialect: Dialect, wanted: &HashSet<(PartnerId, TransactionId)>) -> Option<Statement> {
+    (!wanted.is_empty()).then(|| {
+        let rows: Vec<Value> = wanted
+            .iter()
+            .map(|(partner, id)| json!([partner.to_string(), id.to_string()]))
+            .collect();
+        Statement::new(format!(
+            "SELECT {} FROM {} k JOIN transactions t ON t.partner_id = k.partner_id AND t.id = k.id",
+            transaction_columns("t"),
+            dialect.rows("$1", &[("partner_id", Type::Id), ("id", Type::Id)])
+        ))
+        .text(Value::from(rows).to_string())
+    })
+}
+
+/// Transactions by id alone: a look at every partner, for the rare callback whose path names another's.
+pub fn by_ids_of_anyone(dialect: Dialect, wanted: &HashSet<TransactionId>) -> Option<Statement> {
+    (!wanted.is_empty()).then(|| {
+        Statement::new(format!(
+            "SELECT {} FROM partners p JOIN transactions t ON t.partner_id = p.id AND t.id {}",
+            transaction_columns("t"),
+            dialect.in_ids("$1")
+        ))
+        .text(ids(wanted.iter().map(|id| id.0)))
+    })
+}
+
+/// Transactions by the partner's own id.
+pub fn by_client_requests(
+    dialect: Dialect,
+    wanted: &HashSet<(PartnerId, String)>,
+) -> Option<Statement> {
+    (!wanted.is_empty()).then(|| {
+        let rows: Vec<Value> = wanted
+            .iter()
+            .map(|(partner, id)| json!([partner.to_string(), text(id)]))
+            .collect();
+        Statement::new(format!(
+            "SELECT {} FROM {} k JOIN transactions t ON t.partner_id = k.partner_id AND t.client_request_id = k.client_request_id",
+            transaction_columns("t"),
+            dialect.rows(
+                "$1",
+                &[("partner_id", Type::Id), ("client_request_id", Type::Text)]
+            )
+        ))
+        .text(Value::from(rows).to_string())
+    })
+}
+
+/// Kept callbacks of these partners that wait for any of these values, oldest first.
+pub fn waiting(dialect: Dialect, lookups: &Lookups) -> Option<Statement> {
+    (!lookups.values.is_empty() && !lookups.partners.is_empty()).then(|| {
+        Statement::new(format!(
+            "SELECT DISTINCT c.id, c.partner_id, c.provider, c.kind, c.news FROM waiting_callbacks w \
+             JOIN callbacks c ON c.id = w.callback_id \
+             WHERE w.partner_id {} AND w.value {} ORDER BY c.id",
+            dialect.in_ids("$1"),
+            dialect.in_texts("$2")
+        ))
+        .text(ids(lookups.partners.iter().map(|id| id.0)))
+        .text(
+            Value::from(
+                lookups
+                    .values
+                    .iter()
+                    .map(|value| text(value))
+                    .collect::<Vec<_>>(),
+            )
+            .to_string(),
+        )
+    })
+}
+
+/// The enabled endpoints of these partners.
+pub fn endpoints(dialect: Dialect, partners: &HashSet<PartnerId>) -> Statement {
+    Statement::new(format!(
+        "SELECT id, partner_id, events FROM endpoints WHERE partner_id {} \
+         AND disabled_at IS NULL AND removed_at IS NULL ORDER BY id",
+        dialect.in_ids("$1")
+    ))
+    .text(ids(partners.iter().map(|id| id.0)))
+}
+
+fn ids(all: impl Iterator<Item = uuid::Uuid>) -> String {
+    json!(all.map(|id| id.to_string()).collect::<Vec<_>>()).to_string()
+}

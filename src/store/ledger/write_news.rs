@@ -1,0 +1,291 @@
+//! What a batch of commands writes besides: timelines and events, the outbox, the inbox, balances, the feeds' heads.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::{Value, json};
+
+use super::write::Writer;
+use super::{optional, text};
+use crate::domain::identity::{DeliveryId, PartnerId, hex};
+use crate::domain::ledger::{CallbackState, Changes};
+use crate::domain::status::Status;
+use crate::domain::status_update::News;
+use crate::domain::timeline::TimelineEntry;
+use crate::store::dialect::Type;
+use crate::store::news_codec;
+
+impl Writer {
+    pub(super) fn lines(&mut self, changes: &Changes) {
+        let rows: Vec<Value> = changes
+            .lines
+            .iter()
+            .map(|line| {
+                let event = line.event.as_ref();
+                let TimelineEntry {
+                    at,
+                    kind,
+                    from,
+                    to,
+                    source,
+                    result_code,
+                    note,
+                } = &line.entry;
+                // An event keeps the row's own code; a plain line keeps the code of the news it tells of.
+                let result_code = event.map_or(result_code, |event| &event.result_code);
+                json!([
+                    line.partner_id.to_string(),
+                    line.transaction_id.to_string(),
+                    line.id.to_string(),
+                    self.instant(*at),
+                    kind.as_str(),
+                    from.map(Status::as_str),
+                    to.map(Status::as_str),
+                    source,
+                    optional(result_code.as_deref()),
+                    optional(note.as_deref()),
+                    event.map(|event| event.sequence),
+                    optional(event.and_then(|event| event.conversation_id.as_deref())),
+                    optional(event.and_then(|event| event.client_request_id.as_deref())),
+                    optional(event.and_then(|event| event.result_description.as_deref())),
+                    optional(event.and_then(|event| event.receipt.as_deref())),
+                    event.map(|event| event.amount.minor()),
+                    event.map(|event| event.currency.as_str()),
+                    event.and_then(|event| event.msisdn.as_ref().map(|msisdn| msisdn.as_str())),
+                    self.maybe_instant(event.and_then(|event| event.reversed_at)),
+                ])
+            })
+            .collect();
+        let columns = [
+            ("partner_id", Type::Id),
+            ("transaction_id", Type::Id),
+            ("id", Type::Id),
+            ("at", Type::Instant),
+            ("kind", Type::Text),
+            ("from_status", Type::Text),
+            ("to_status", Type::Text),
+            ("source", Type::Text),
+            ("result_code", Type::Text),
+            ("note", Type::Text),
+            ("sequence", Type::Number),
+            ("conversation_id", Type::Text),
+            ("client_request_id", Type::Text),
+            ("result_description", Type::Text),
+            ("receipt", Type::Text),
+            ("amount_minor", Type::Number),
+            ("currency", Type::Text),
+            ("msisdn", Type::Text),
+            ("reversed_at", Type::Instant),
+        ];
+        self.insert("transaction_events", &columns, rows, "");
+    }
+
+    pub(super) fn deliveries(&mut self, changes: &Changes) {
+        let now = self.instant(self.now);
+        let rows = changes
+            .deliveries
+            .iter()
+            .map(|delivery| {
+                json!([
+                    delivery.partner_id.to_string(),
+                    DeliveryId::new(self.now).to_string(),
+                    delivery.endpoint_id.to_string(),
+                    delivery.transaction_id.to_string(),
+                    delivery.sequence,
+                    "pending",
+                    0,
+                    now,
+                    false,
+                    now,
+                ])
+            })
+            .collect();
+        let columns = [
+            ("partner_id", Type::Id),
+            ("id", Type::Id),
+            ("endpoint_id", Type::Id),
+            ("transaction_id", Type::Id),
+            ("sequence", Type::Number),
+            ("state", Type::Text),
+            ("attempts", Type::Integer),
+            ("due_at", Type::Instant),
+            ("is_leased", Type::Bool),
+            ("created_at", Type::Instant),
+        ];
+        self.insert("deliveries", &columns, rows, "");
+    }
+
+    pub(super) fn callbacks(&mut self, changes: &Changes) {
+        let mut rows = Vec::new();
+        let mut waiting = Vec::new();
+        for record in &changes.callbacks {
+            let arrival = &record.arrival;
+            let waits = record.state == CallbackState::Waiting;
+            rows.push(json!([
+                arrival.id.to_string(),
+                arrival.partner_id.map(|id| id.to_string()),
+                arrival
+                    .account
+                    .as_ref()
+                    .map(|account| account.id.to_string()),
+                arrival.provider.as_str(),
+                arrival.kind.as_str(),
+                record.state.as_str(),
+                record.transaction_id.map(|id| id.to_string()),
+                self.instant(arrival.received_at),
+                optional(arrival.source.as_deref()),
+                optional(arrival.content_type.as_deref()),
+                arrival.digest,
+                hex(&arrival.body),
+                optional(record.note.as_deref()),
+                waits.then(|| news_codec::encode(&arrival.news)).flatten(),
+            ]));
+            if let Some(partner) = arrival.partner_id.filter(|_| waits) {
+                waiting.extend(awaited(&arrival.news).into_iter().map(|value| {
+                    json!([partner.to_string(), text(&value), arrival.id.to_string()])
+                }));
+            }
+        }
+        let columns = [
+            ("id", Type::Id),
+            ("partner_id", Type::Id),
+            ("account_id", Type::Id),
+            ("provider", Type::Text),
+            ("kind", Type::Text),
+            ("state", Type::Text),
+            ("transaction_id", Type::Id),
+            ("received_at", Type::Instant),
+            ("source", Type::Text),
+            ("content_type", Type::Text),
+            ("digest", Type::Text),
+            ("body", Type::Bytes),
+            ("note", Type::Text),
+            ("news", Type::Text),
+        ];
+        self.insert("callbacks", &columns, rows, "");
+        let columns = [
+            ("partner_id", Type::Id),
+            ("value", Type::Text),
+            ("callback_id", Type::Id),
+        ];
+        self.insert("waiting_callbacks", &columns, waiting, "");
+        self.settled(changes);
+    }
+
+    fn settled(&mut self, changes: &Changes) {
+        let rows: Vec<Value> = changes
+            .settled
+            .iter()
+            .map(|settled| {
+                json!([
+                    settled.id.to_string(),
+                    settled.state.as_str(),
+                    settled.transaction_id.map(|id| id.to_string()),
+                    optional(settled.note.as_deref()),
+                ])
+            })
+            .collect();
+        if rows.is_empty() {
+            return;
+        }
+        let count = rows.len();
+        let columns = [
+            ("id", Type::Id),
+            ("state", Type::Text),
+            ("transaction_id", Type::Id),
+            ("note", Type::Text),
+        ];
+        let sql = format!(
+            "UPDATE callbacks SET state = r.state, transaction_id = r.transaction_id, note = r.note, news = NULL \
+             FROM {} AS r WHERE callbacks.id = r.id AND callbacks.state = 'waiting'",
+            self.dialect.rows("$1", &columns)
+        );
+        let keys = changes
+            .settled
+            .iter()
+            .map(|settled| json!([settled.id.to_string()]))
+            .collect();
+        self.push(sql, rows, Some(count));
+        let key = [("callback_id", Type::Id)];
+        self.delete("waiting_callbacks", &key, keys);
+    }
+
+    pub(super) fn balances(&mut self, changes: &Changes) {
+        // The newest report of an account wins inside a batch: two rows for one key cannot be upserted at once.
+        let mut newest: BTreeMap<(PartnerId, _, String), Value> = BTreeMap::new();
+        for report in &changes.balances {
+            for balance in &report.balances {
+                let minor = |amount: Option<crate::domain::money::Amount>| {
+                    amount.map(|amount| amount.minor())
+                };
+                newest.insert(
+                    (report.partner_id, report.account_id, balance.name.clone()),
+                    json!([
+                        report.partner_id.to_string(),
+                        report.account_id.to_string(),
+                        text(&balance.name),
+                        text(&balance.currency),
+                        minor(balance.current),
+                        minor(balance.available),
+                        minor(balance.reserved),
+                        minor(balance.uncleared),
+                        self.instant(report.checked_at),
+                    ]),
+                );
+            }
+        }
+        let columns = [
+            ("partner_id", Type::Id),
+            ("account_id", Type::Id),
+            ("name", Type::Text),
+            ("currency", Type::Text),
+            ("current_minor", Type::Number),
+            ("available_minor", Type::Number),
+            ("reserved_minor", Type::Number),
+            ("uncleared_minor", Type::Number),
+            ("checked_at", Type::Instant),
+        ];
+        self.insert(
+            "balances",
+            &columns,
+            newest.into_values().collect(),
+            "ON CONFLICT (partner_id, account_id, name) DO UPDATE SET currency = excluded.currency, \
+             current_minor = excluded.current_minor, available_minor = excluded.available_minor, \
+             reserved_minor = excluded.reserved_minor, uncleared_minor = excluded.uncleared_minor, \
+             checked_at = excluded.checked_at WHERE excluded.checked_at >= balances.checked_at",
+        );
+    }
+
+    pub(super) fn heads(&mut self, changes: &Changes) {
+        let rows: Vec<Value> = changes
+            .last_sequences
+            .iter()
+            .map(|(partner, sequence)| json!([partner.to_string(), sequence]))
+            .collect();
+        if rows.is_empty() {
+            return;
+        }
+        let count = rows.len();
+        let columns = [("partner_id", Type::Id), ("last_sequence", Type::Number)];
+        let sql = format!(
+            "UPDATE feed_heads SET last_sequence = r.last_sequence FROM {} AS r \
+             WHERE feed_heads.partner_id = r.partner_id AND feed_heads.last_sequence < r.last_sequence",
+            self.dialect.rows("$1", &columns)
+        );
+        self.push(sql, rows, Some(count));
+    }
+}
+
+/// The values that, once known, let kept news be applied.
+fn awaited(news: &News) -> HashSet<String> {
+    let correlation = match news {
+        News::Payment(update) => &update.correlation,
+        News::Timeout(correlation) => correlation,
+        News::Balances { .. } | News::Information(_) | News::Unreadable(_) => {
+            return HashSet::new();
+        }
+    };
+    correlation
+        .ids()
+        .map(|(_, value)| value.to_owned())
+        .collect()
+}
