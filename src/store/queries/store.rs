@@ -419,11 +419,13 @@ impl Store for Adapter {
 impl Adapter {
     async fn migrate_once(&self) -> Result<Vec<String>, StoreError> {
         self.migrated(|harness| {
-            Ok(harness
-                .run_pending_migrations(MIGRATIONS)?
-                .iter()
-                .map(ToString::to_string)
-                .collect())
+            let pending = harness.pending_migrations(MIGRATIONS)?;
+            let mut applied = Vec::with_capacity(pending.len());
+            for migration in &pending {
+                harness.run_migration(migration)?;
+                applied.push(migration.name().to_string());
+            }
+            Ok(applied)
         })
         .await
     }
