@@ -7,6 +7,8 @@ use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use super::resource;
+
 /// The page's own files only; its diagrams are data URLs, its components set their styles inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
      connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -19,14 +21,11 @@ pub fn routes(config: &mut ServiceConfig) {
             .persist_authorization(false),
     );
     config
-        .route(
-            "/api-docs",
-            web::get().to(|| async {
-                HttpResponse::PermanentRedirect()
-                    .insert_header((LOCATION, "/api-docs/"))
-                    .finish()
-            }),
-        )
+        .service(resource("/api-docs", "GET").route(web::get().to(|| async {
+            HttpResponse::PermanentRedirect()
+                .insert_header((LOCATION, "/api-docs/"))
+                .finish()
+        })))
         .service(
             web::scope("/api-docs")
                 .wrap(

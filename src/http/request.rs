@@ -65,13 +65,15 @@ pub async fn body(payload: Payload) -> Result<Vec<u8>, ApiError> {
         })
 }
 
-/// Reads a JSON object.
+/// Reads a JSON object. No route that takes one takes parameters too: a misplaced one is not passed over.
 ///
 /// # Errors
-/// As [`body`]; MEDIA_1001 for another media type; VALIDATION_1003 for anything that is no JSON object.
+/// As [`body`]; MEDIA_1001 for another media type; VALIDATION_1002 for a parameter; VALIDATION_1003 for anything that
+/// is no JSON object.
 pub async fn json_object(request: &HttpRequest, payload: Payload) -> Result<Fields, ApiError> {
     let bytes = body(payload).await?;
     check_media_type(request)?;
+    Query::parse(request.query_string(), &[])?;
     let object: Object = serde_json::from_slice(&bytes).map_err(|error| {
         if error.is_data() {
             ApiError::body("The body must be a JSON object")
@@ -286,9 +288,13 @@ impl Query {
         let mut all: Vec<(String, String)> = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             if !known.contains(&name.as_ref()) {
+                let accepted = match known {
+                    [] => "none is accepted".to_owned(),
+                    known => format!("accepted are {}", known.join(", ")),
+                };
                 return Err(ApiError::field(
                     quote(&name),
-                    format!("is not a parameter here; accepted are {}", known.join(", ")),
+                    format!("is not a parameter here; {accepted}"),
                 ));
             }
             if all.iter().any(|(other, _)| *other == name) {

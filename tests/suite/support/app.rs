@@ -24,7 +24,7 @@ use super::build::audit;
 /// The service on a database, with what callers need.
 pub struct TestApp {
     /// The database behind it.
-    pub db: TestStore,
+    pub db: Arc<TestStore>,
     /// `http://127.0.0.1:port`.
     pub base: String,
     vault: Arc<Vault>,
@@ -93,6 +93,16 @@ fn metrics() -> PrometheusHandle {
 impl TestApp {
     /// Starts the service with settings a test needs; `more` comes on top.
     pub async fn start_with(db: TestStore, more: &[(&str, &str)]) -> Self {
+        let vault = Arc::new(Vault::new(&new_master_key().unwrap(), None).unwrap());
+        Self::build(Arc::new(db), vault, more).await
+    }
+
+    /// Another process on the same database, with a memory of its own.
+    pub async fn beside(&self, more: &[(&str, &str)]) -> Self {
+        Self::build(self.db.clone(), self.vault.clone(), more).await
+    }
+
+    async fn build(db: Arc<TestStore>, vault: Arc<Vault>, more: &[(&str, &str)]) -> Self {
         let mut pairs = vec![
             ("LISTEN_ADDR", "127.0.0.1:0"),
             ("WEBHOOK_ALLOW_PRIVATE", "true"),
@@ -101,7 +111,6 @@ impl TestApp {
         ];
         pairs.extend_from_slice(more);
         let settings = Settings::read(&Sources::from_pairs(&pairs)).unwrap();
-        let vault = Arc::new(Vault::new(&new_master_key().unwrap(), None).unwrap());
         let application = Application::build(
             &settings,
             db.store.clone(),
