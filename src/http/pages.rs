@@ -1,12 +1,15 @@
 //! Pages for people: the API's description in a browser, from files in the binary. They run under a policy that lets
 //! them load nothing from anywhere else.
 
-use actix_web::HttpResponse;
-use actix_web::http::header::{HeaderName, LOCATION, X_FRAME_OPTIONS};
-use actix_web::middleware::DefaultHeaders;
-use actix_web::web::{self, ServiceConfig};
-use utoipa_swagger_ui::{Config, SwaggerUi};
+use std::sync::Arc;
 
+use actix_web::http::header::{CONTENT_ENCODING, HeaderName, LOCATION, X_FRAME_OPTIONS};
+use actix_web::middleware::DefaultHeaders;
+use actix_web::web::{self, Data, Path, ServiceConfig};
+use actix_web::{HttpResponse, Responder};
+use utoipa_swagger_ui::Config;
+
+use super::error::ApiError;
 use super::resource;
 
 /// The page's own files only; its diagrams are data URLs, its components set their styles inline.
@@ -15,25 +18,51 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 
 /// The routes.
 pub fn routes(config: &mut ServiceConfig) {
-    let page = SwaggerUi::new("/{_:.*}").config(
+    let page: Data<Config<'static>> = Data::new(
         Config::new(["/openapi.yaml"])
             .try_it_out_enabled(true)
             .persist_authorization(false),
     );
     config
-        .service(resource("/api-docs", "GET").route(web::get().to(|| async {
-            HttpResponse::PermanentRedirect()
-                .insert_header((LOCATION, "/api-docs/"))
-                .finish()
-        })))
         .service(
-            web::scope("/api-docs")
-                .wrap(
-                    DefaultHeaders::new()
-                        .add((HeaderName::from_static("content-security-policy"), POLICY))
-                        .add((X_FRAME_OPTIONS, "DENY"))
-                        .add((HeaderName::from_static("x-dns-prefetch-control"), "off")),
-                )
-                .service(page),
+            resource("/api-docs", "GET")
+                .wrap(headers())
+                .route(web::get().to(to_the_page)),
+        )
+        .service(
+            resource("/api-docs/{file:.*}", "GET")
+                .wrap(headers())
+                .app_data(page)
+                .route(web::get().to(file)),
         );
+}
+
+/// What every page carries.
+fn headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add((HeaderName::from_static("content-security-policy"), POLICY))
+        .add((X_FRAME_OPTIONS, "DENY"))
+        .add((HeaderName::from_static("x-dns-prefetch-control"), "off"))
+}
+
+async fn to_the_page() -> impl Responder {
+    HttpResponse::PermanentRedirect()
+        .insert_header((LOCATION, "/api-docs/"))
+        .finish()
+}
+
+async fn file(page: Data<Config<'static>>, path: Path<String>) -> Result<HttpResponse, ApiError> {
+    let file = utoipa_swagger_ui::serve(&path, Arc::clone(&page))
+        .map_err(|error| ApiError {
+            cause: Some(error.to_string()),
+            ..ApiError::server()
+        })?
+        .ok_or_else(|| ApiError::not_found("No such route"))?;
+    let mut response = HttpResponse::Ok();
+    if file.gzpipped {
+        response.insert_header((CONTENT_ENCODING, "gzip"));
+    }
+    Ok(response
+        .content_type(file.content_type)
+        .body(file.bytes.into_owned()))
 }
