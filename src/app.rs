@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::clock::Clock;
 use crate::http::{self, Keys, Proxies, Quotas, State};
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, unclaimed};
 use crate::settings::Settings;
 use crate::store::{self, HOUR_COUNTER_SPAN, Retention, Store, StoreError, StoreSettings};
 use crate::telemetry::UPKEEP_EVERY;
@@ -132,6 +132,11 @@ impl Application {
         let dispatcher =
             Dispatcher::new(Arc::clone(&store), Some(vault), Arc::clone(&clock), sender);
         workers.spawn(dispatcher.run(cancel.clone()));
+        workers.spawn(unclaimed::run(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            cancel.clone(),
+        ));
         workers.spawn(keep_house(
             Arc::clone(&store),
             clock,

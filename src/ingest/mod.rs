@@ -1,6 +1,8 @@
 //! A callback's way in: whose is it, may it be believed, what does it say; then into the inbox and the ledger in one
 //! commit. Only what is acknowledged was kept, and everything kept is acknowledged.
 
+pub mod unclaimed;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -28,7 +28,7 @@ use crate::domain::account::Account;
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
 use crate::domain::identity::{AccountId, EndpointId, KeyId, PartnerId, TransactionId};
-use crate::domain::ledger::{Command, Outcome};
+use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::search::{BulkLookup, Cursor, Search};
 use crate::domain::statistics::Statistics;
@@ -203,6 +203,12 @@ pub struct Backlog {
 pub trait Store: Send + Sync + 'static {
     /// Carries out one command; concurrent ones share a commit. Returns after the commit.
     async fn record(&self, command: Command) -> Result<Outcome, StoreError>;
+    /// Kept callbacks of payments that nobody registered before `before`, oldest first.
+    async fn list_unclaimed(
+        &self,
+        before: Instant,
+        limit: i64,
+    ) -> Result<Vec<Unclaimed>, StoreError>;
     /// Tells of every commit that changed transactions.
     fn commits(&self) -> broadcast::Receiver<CommitNotice>;
 

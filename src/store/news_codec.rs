@@ -55,6 +55,9 @@ const APIS: [(Api, &str); 9] = [
     (Api::ClickpesaPayout, "clickpesa_payout"),
 ];
 
+/// What the text of news looks like, to SQL's LIKE, that may make a transaction of its own.
+pub const UNREGISTERED_PATTERN: &str = "%\"unregistered\":{%";
+
 /// News as text; `None` for news that never waits.
 pub fn encode(news: &News) -> Option<String> {
     let (is_timeout, update) = match news {
@@ -194,6 +197,8 @@ mod tests {
                     shortcode: Some("600966".to_owned()),
                 });
                 let news = News::Payment(Box::new(update));
+                let pattern = UNREGISTERED_PATTERN.trim_matches('%');
+                assert!(encode(&news).unwrap().contains(pattern));
                 assert_eq!(decode(&encode(&news).unwrap()).unwrap(), news);
             }
         }

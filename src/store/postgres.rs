@@ -26,8 +26,8 @@ use super::ledger::{load as lookup, write};
 use super::postgres_connect::connect;
 use super::statement::Statement;
 use super::{CommitNotice, StoreError, StoreSettings};
-use crate::domain::clock::Clock;
-use crate::domain::ledger::{Command, Ledger, Lookups, Outcome, WorkingSet};
+use crate::domain::clock::{Clock, Instant};
+use crate::domain::ledger::{Command, EARLY_SPAN, Ledger, Lookups, Outcome, WorkingSet};
 
 #[allow(
     clippy::duplicate_mod,
@@ -132,7 +132,8 @@ impl Commit for Adapter {
             let mut writer = adapter.writer().await.map_err(CommitError::Store)?;
             let (outcomes, notice) = writer
                 .transaction(async |conn| {
-                    let loaded = load(conn, &Lookups::of(commands.iter())).await?;
+                    let early_since = clock.now() - EARLY_SPAN;
+                    let loaded = load(conn, &Lookups::of(commands.iter()), early_since).await?;
                     // Read under the lock, so that times and ids follow commit order whoever writes.
                     let now = clock.now();
                     let mut ledger = Ledger::new(now, ask_after, loaded);
@@ -170,6 +171,7 @@ impl Commit for Adapter {
 async fn load(
     conn: &mut AsyncPgConnection,
     lookups: &Lookups,
+    early_since: Instant,
 ) -> Result<WorkingSet, CommitFailure> {
     let mut loaded = Loaded::default();
     // The lock comes first and alone: what is read after it cannot be changed by another writer any more.
@@ -190,14 +192,23 @@ async fn load(
             None => Ok(Vec::new()),
         }
     };
+    let unnamed = async {
+        let mut conn = conn;
+        match lookup::unnamed(DIALECT, &lookups.unnamed, early_since) {
+            Some(statement) => statement.load(&mut conn).await,
+            None => Ok(Vec::new()),
+        }
+    };
     let transactions = try_join_all(transaction_lookups(DIALECT, lookups).into_iter().map(
         async |statement| {
             let mut conn = conn;
             statement.load(&mut conn).await
         },
     ));
-    let (endpoints, waiting, transactions) = tokio::try_join!(endpoints, waiting, transactions)?;
+    let (endpoints, waiting, unnamed, transactions) =
+        tokio::try_join!(endpoints, waiting, unnamed, transactions)?;
     loaded.endpoints = endpoints;
+    loaded.unnamed = unnamed;
     loaded.waiting = waiting;
     for rows in transactions {
         loaded.add_transactions(rows)?;

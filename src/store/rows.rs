@@ -268,6 +268,24 @@ pub struct WaitingRow {
     pub news: Option<String>,
 }
 
+/// A kept callback that nobody claimed.
+#[derive(QueryableByName, Debug)]
+pub struct UnclaimedRow {
+    #[diesel(embed)]
+    pub kept: WaitingRow,
+    #[diesel(sql_type = Nullable<IdSql>)]
+    pub account_id: Option<Id>,
+}
+
+/// A partner that has an unnamed payment at a provider.
+#[derive(QueryableByName, Debug)]
+pub struct UnnamedRow {
+    #[diesel(sql_type = IdSql)]
+    pub partner_id: Id,
+    #[diesel(sql_type = Text)]
+    pub provider: String,
+}
+
 /// An endpoint with something due.
 #[derive(QueryableByName, Debug)]
 pub struct DueEndpointRow {

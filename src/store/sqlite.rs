@@ -26,8 +26,8 @@ use super::ledger::working_set::{Loaded, transaction_lookups};
 use super::ledger::{load as lookup, write};
 use super::statement::Statement;
 use super::{CommitNotice, StoreError, StoreSettings};
-use crate::domain::clock::Clock;
-use crate::domain::ledger::{Command, Ledger, Lookups, Outcome};
+use crate::domain::clock::{Clock, Instant};
+use crate::domain::ledger::{Command, EARLY_SPAN, Ledger, Lookups, Outcome, WorkingSet};
 
 #[allow(
     clippy::duplicate_mod,
@@ -138,7 +138,8 @@ impl Commit for Adapter {
         let (outcomes, notice) = writer
             .spawn_blocking(move |conn| {
                 Ok(conn.immediate_transaction(|conn| {
-                    let loaded = load(conn, &Lookups::of(commands.iter()))?;
+                    let early_since = clock.now() - EARLY_SPAN;
+                    let loaded = load(conn, &Lookups::of(commands.iter()), early_since)?;
                     // Read under the lock, so that times and ids follow commit order whoever writes.
                     let now = clock.now();
                     let mut ledger = Ledger::new(now, ask_after, loaded);
@@ -166,12 +167,16 @@ impl Commit for Adapter {
 fn load(
     conn: &mut SqliteConnection,
     lookups: &Lookups,
-) -> Result<crate::domain::ledger::WorkingSet, CommitFailure> {
+    early_since: Instant,
+) -> Result<WorkingSet, CommitFailure> {
     let mut loaded = Loaded::default();
     loaded.heads = lookup::lock_heads(DIALECT, &lookups.partners).load(conn)?;
     loaded.endpoints = lookup::endpoints(DIALECT, &lookups.partners).load(conn)?;
     if let Some(statement) = lookup::waiting(DIALECT, lookups) {
         loaded.waiting = statement.load(conn)?;
+    }
+    if let Some(statement) = lookup::unnamed(DIALECT, &lookups.unnamed, early_since) {
+        loaded.unnamed = statement.load(conn)?;
     }
     for statement in transaction_lookups(DIALECT, lookups) {
         loaded.add_transactions(statement.load(conn)?)?;

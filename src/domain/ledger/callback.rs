@@ -1,14 +1,15 @@
 //! A callback's way through the ledger: find its transaction, apply it, or keep it until its id becomes known.
 
-use crate::domain::identity::{PartnerId, TransactionId};
+use crate::domain::identity::{AccountId, PartnerId, TransactionId};
 use crate::domain::status::Status;
-use crate::domain::status_update::{CallbackKind, Correlation, News, StatusUpdate};
+use crate::domain::status_update::{CallbackKind, Correlation, News, StatusUpdate, Unregistered};
 use crate::domain::timeline::TimelineKind;
 use crate::domain::transaction::{Provider, ProviderIds, RegisteredIds, Transaction};
 
 use super::working_set::{Key, Ledger, Match, Waiting};
 use super::{
     Arrival, BalanceReport, CallbackRecord, CallbackState, PROVIDER_ORIGIN, SettledCallback,
+    Unclaimed,
 };
 
 /// What became of a piece of news.
@@ -184,6 +185,62 @@ impl Ledger {
             return Judgement::new(CallbackState::Unmatched, None)
                 .because(format!("shortcode {shortcode:?} is not this account's"));
         }
+        // A confirmation of C2B is complete in itself; any other payment may be one that was registered and whose
+        // ids are still on their way to us.
+        if facts.shortcode.is_none() && self.may_be_early(partner, arrival.provider) {
+            return waiting_or_unmatched(&update.correlation);
+        }
+        let account_id = account.map(|account| account.id);
+        self.create_unregistered(
+            partner,
+            arrival.provider,
+            arrival.kind,
+            account_id,
+            update,
+            facts,
+        )
+    }
+
+    /// A kept callback whose payment nobody registered makes its transaction now.
+    pub(super) fn settle_unclaimed(&mut self, unclaimed: Unclaimed) -> CallbackState {
+        let Unclaimed { kept, account_id } = unclaimed;
+        // Settled in the meantime.
+        let Some(at) = self.waiting.iter().position(|known| known.id == kept.id) else {
+            return CallbackState::Duplicate;
+        };
+        self.waiting.remove(at);
+        let News::Payment(update) = &kept.news else {
+            return CallbackState::Waiting;
+        };
+        let judgement = match (
+            self.judge_payment(kept.partner_id, kept.provider, kept.kind, update),
+            &update.unregistered,
+        ) {
+            (Some(judgement), _) => judgement,
+            (None, Some(facts)) => self.create_unregistered(
+                kept.partner_id,
+                kept.provider,
+                kept.kind,
+                account_id,
+                update,
+                facts,
+            ),
+            (None, None) => return CallbackState::Waiting,
+        };
+        let state = judgement.state;
+        self.settle(kept, judgement);
+        state
+    }
+
+    fn create_unregistered(
+        &mut self,
+        partner: PartnerId,
+        provider: Provider,
+        kind: CallbackKind,
+        account_id: Option<AccountId>,
+        update: &StatusUpdate,
+        facts: &Unregistered,
+    ) -> Judgement {
         let ids = ProviderIds {
             conversation_id: update.correlation.conversation_id.clone(),
             originator_conversation_id: update.correlation.originator_conversation_id.clone(),
@@ -192,8 +249,8 @@ impl Ledger {
         let transaction = Transaction {
             partner_id: partner,
             id: TransactionId::new(self.now),
-            account_id: account.map(|account| account.id),
-            provider: arrival.provider,
+            account_id,
+            provider,
             kind: facts.kind,
             origin: PROVIDER_ORIGIN.to_owned(),
             client_request_id: None,
@@ -220,7 +277,7 @@ impl Ledger {
             updated_at: self.now,
         };
         let key = self.insert(transaction);
-        let source = source(arrival.kind);
+        let source = source(kind);
         self.announce(
             key,
             self.line(

@@ -11,6 +11,8 @@ mod working_set;
 
 use std::sync::Arc;
 
+use chrono::Duration;
+
 use super::account::Account;
 use super::clock::Instant;
 use super::identity::{AccountId, CallbackId, EventId, PartnerId, TransactionId};
@@ -22,6 +24,10 @@ use super::timeline::{StatusEvent, TimelineEntry};
 use super::transaction::{Kind, Provider, ProviderIds, Transaction};
 
 pub use working_set::{EndpointFacts, Ledger, Lookups, Waiting, WorkingSet};
+
+/// How long a registered payment may be without provider ids before news of an unknown payment is no longer thought to
+/// be its own. A provider's answer, which brings the ids, takes seconds.
+pub const EARLY_SPAN: Duration = Duration::minutes(5);
 
 /// The origin of transactions that a provider's news created.
 pub const PROVIDER_ORIGIN: &str = "provider";
@@ -35,6 +41,8 @@ pub enum Command {
     Attach(Attachment),
     /// A provider told us something.
     Callback(Box<Arrival>),
+    /// Nobody claimed a payment that a kept callback tells of.
+    Unclaimed(Box<Unclaimed>),
 }
 
 impl Command {
@@ -44,6 +52,7 @@ impl Command {
             Self::Register(registration) => Some(registration.partner_id),
             Self::Attach(attachment) => Some(attachment.partner_id),
             Self::Callback(arrival) => arrival.partner_id,
+            Self::Unclaimed(unclaimed) => Some(unclaimed.kept.partner_id),
         }
     }
 }
@@ -117,6 +126,15 @@ pub struct Arrival {
     pub news: News,
     /// Set if it must move nothing, with the reason.
     pub flagged: Option<String>,
+}
+
+/// A kept callback of a payment that nobody registered in all the time its ids may take to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unclaimed {
+    /// The callback.
+    pub kept: Waiting,
+    /// The account it was posted for, where known.
+    pub account_id: Option<AccountId>,
 }
 
 /// What came of a command.

@@ -1,6 +1,6 @@
 //! The rules, told as stories: a book stands in for the store, a batch of commands is one `run`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::Duration;
@@ -56,6 +56,7 @@ impl Book {
             waiting: self.waiting.clone(),
             endpoints: self.endpoints.clone(),
             last_sequences: self.last_sequences.clone(),
+            unnamed: HashSet::new(),
         };
         let mut ledger = Ledger::new(self.now, Duration::seconds(60), loaded);
         let outcomes = commands
@@ -1016,6 +1017,55 @@ fn a_register_adopts_a_payment_its_provider_told_of_first() {
         book.one(register(registration)),
         Outcome::Registered { created: false, .. }
     ));
+}
+
+#[test]
+fn news_of_an_unknown_payment_waits_while_a_registered_one_has_no_ids_yet() {
+    let mut book = Book::new();
+    let id = book.register(Registration {
+        provider: Provider::Clickpesa,
+        kind: Kind::UssdPush,
+        currency: Currency::tzs(),
+        ..payment(book.partner, "a")
+    });
+    let told = clickpesa("ORD1", "pay1", ResultClass::Success, "SUCCESS");
+    let early = book.arrival(CallbackKind::Clickpesa, told);
+    assert_eq!(book.receive(early), CallbackState::Waiting);
+    book.one(attach(book.partner, id, order("ORD1")));
+    assert_eq!(book.only().status, Status::Success);
+    assert_eq!(
+        book.events(id),
+        [
+            "transaction.registered",
+            "transaction.accepted",
+            "transaction.success"
+        ]
+    );
+}
+
+#[test]
+fn a_payment_nobody_claims_makes_its_transaction_once() {
+    let mut book = Book::new();
+    book.register(Registration {
+        provider: Provider::Clickpesa,
+        kind: Kind::UssdPush,
+        currency: Currency::tzs(),
+        ..payment(book.partner, "another")
+    });
+    let told = clickpesa("ORD1", "pay1", ResultClass::Success, "SUCCESS");
+    let early = book.arrival(CallbackKind::Clickpesa, told);
+    let callback_id = early.id;
+    book.receive(early);
+    let unclaimed = Command::Unclaimed(Box::new(Unclaimed {
+        kept: book.waiting[0].clone(),
+        account_id: None,
+    }));
+    let outcomes = book.run([unclaimed.clone(), unclaimed]);
+    assert_eq!(outcomes[0], Outcome::Recorded(CallbackState::Applied));
+    assert_eq!(outcomes[1], Outcome::Recorded(CallbackState::Duplicate));
+    assert_eq!(book.callbacks[&callback_id], CallbackState::Applied);
+    assert_eq!(book.transactions.len(), 2);
+    assert!(book.waiting.is_empty());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use chrono::Duration;
 
 use crate::domain::clock::Instant;
 use crate::domain::identity::{CallbackId, EndpointId, EventId, PartnerId, TransactionId};
+use crate::domain::status::Status;
 use crate::domain::status_update::{CallbackKind, Correlation, IdField, News};
 use crate::domain::timeline::{StatusEvent, TimelineEntry, TimelineKind};
 use crate::domain::transaction::{Provider, Transaction};
@@ -23,6 +24,8 @@ pub struct Lookups {
     pub client_requests: HashSet<(PartnerId, String)>,
     /// Provider ids and receipts, looked up over all partners, and kept callbacks that wait for them.
     pub values: HashSet<String>,
+    /// Whether a payment of this partner and provider is queued whose ids nobody has told us yet.
+    pub unnamed: HashSet<(PartnerId, Provider)>,
 }
 
 impl Lookups {
@@ -54,6 +57,16 @@ impl Lookups {
                 }
                 Command::Callback(arrival) => {
                     lookups.add_news(arrival.partner_id, &arrival.news);
+                    if let (Some(partner), News::Payment(update)) =
+                        (arrival.partner_id, &arrival.news)
+                        && update.unregistered.is_some()
+                    {
+                        lookups.unnamed.insert((partner, arrival.provider));
+                    }
+                }
+                Command::Unclaimed(unclaimed) => {
+                    let kept = &unclaimed.kept;
+                    lookups.add_news(Some(kept.partner_id), &kept.news);
                 }
             }
         }
@@ -116,6 +129,8 @@ pub struct WorkingSet {
     pub endpoints: Vec<EndpointFacts>,
     /// The last sequence of each partner's feed.
     pub last_sequences: HashMap<PartnerId, i64>,
+    /// Partners with a queued payment at a provider whose ids nobody has told us yet.
+    pub unnamed: HashSet<(PartnerId, Provider)>,
 }
 
 /// A transaction's place: its partner and its id.
@@ -139,6 +154,7 @@ pub struct Ledger {
     pub(super) waiting: Vec<Waiting>,
     endpoints: HashMap<PartnerId, Vec<EndpointFacts>>,
     last_sequences: HashMap<PartnerId, i64>,
+    unnamed: HashSet<(PartnerId, Provider)>,
     sequences_given: HashSet<PartnerId>,
     pub(super) changes: Changes,
 }
@@ -155,6 +171,7 @@ impl Ledger {
             waiting: loaded.waiting,
             endpoints: HashMap::new(),
             last_sequences: loaded.last_sequences,
+            unnamed: loaded.unnamed,
             sequences_given: HashSet::new(),
             changes: Changes::default(),
         };
@@ -186,6 +203,7 @@ impl Ledger {
             Command::Register(registration) => self.register(*registration),
             Command::Attach(attachment) => self.attach(&attachment),
             Command::Callback(arrival) => Outcome::Recorded(self.receive(*arrival)),
+            Command::Unclaimed(unclaimed) => Outcome::Recorded(self.settle_unclaimed(*unclaimed)),
         }
     }
 
@@ -293,6 +311,17 @@ impl Ledger {
             .iter()
             .copied()
             .find(|(owner, _)| *owner == partner)
+    }
+
+    /// Whether news of an unknown payment may be of one whose ids we have not been told yet.
+    pub(super) fn may_be_early(&self, partner: PartnerId, provider: Provider) -> bool {
+        self.unnamed.contains(&(partner, provider))
+            || self.slots.values().any(|slot| {
+                slot.now.partner_id == partner
+                    && slot.now.provider == provider
+                    && slot.now.status == Status::Queued
+                    && slot.now.ids.is_empty()
+            })
     }
 
     /// Any loaded transaction with this id, whoever's it is.

@@ -5,11 +5,15 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::text;
+use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::ledger::Lookups;
+use crate::domain::transaction::Provider;
+use crate::store::columns::At;
 use crate::store::dialect::{Dialect, Type};
+use crate::store::news_codec;
 use crate::store::search_sql::transaction_columns;
-use crate::store::statement::Statement;
+use crate::store::statement::{Bind, Statement};
 
 /// Locks the partners' heads, in one order for everybody, and reads their last sequences.
 pub fn lock_heads(dialect: Dialect, partners: &HashSet<PartnerId>) -> Statement {
@@ -106,6 +110,40 @@ pub fn waiting(dialect: Dialect, lookups: &Lookups) -> Option<Statement> {
             .to_string(),
         )
     })
+}
+
+/// Which of these partners have a payment queued at the provider, since `since`, whose ids nobody has told us yet.
+pub fn unnamed(
+    dialect: Dialect,
+    wanted: &HashSet<(PartnerId, Provider)>,
+    since: Instant,
+) -> Option<Statement> {
+    (!wanted.is_empty()).then(|| {
+        let rows: Vec<Value> = wanted
+            .iter()
+            .map(|(partner, provider)| json!([partner.to_string(), provider.as_str()]))
+            .collect();
+        Statement::new(format!(
+            "SELECT k.partner_id, k.provider FROM {} k WHERE EXISTS (SELECT 1 FROM open_transactions o \
+             JOIN transactions t ON t.partner_id = o.partner_id AND t.id = o.transaction_id \
+             WHERE o.partner_id = k.partner_id AND o.status = 'queued' AND o.created_at > $2 AND t.provider = k.provider \
+             AND t.conversation_id IS NULL AND t.originator_conversation_id IS NULL AND t.order_reference IS NULL)",
+            dialect.rows("$1", &[("partner_id", Type::Id), ("provider", Type::Text)])
+        ))
+        .text(Value::from(rows).to_string())
+        .bind(Bind::At(At(since)))
+    })
+}
+
+/// Kept callbacks of payments that nobody registered, older than `before`, of which there may be some.
+pub fn unclaimed(before: Instant, limit: i64) -> Statement {
+    Statement::new(
+        "SELECT DISTINCT c.id, c.partner_id, c.provider, c.kind, c.news, c.account_id FROM waiting_callbacks w \
+         JOIN callbacks c ON c.id = w.callback_id WHERE c.received_at < $1 AND c.news LIKE $2 ORDER BY c.id LIMIT $3",
+    )
+    .bind(Bind::At(At(before)))
+    .text(news_codec::UNREGISTERED_PATTERN)
+    .bind(Bind::Number(limit))
 }
 
 /// The enabled endpoints of these partners.

@@ -7,9 +7,12 @@ use super::load;
 use crate::domain::identity::{CallbackId, EndpointId, PartnerId, TransactionId};
 use crate::domain::ledger::{EndpointFacts, Lookups, Waiting, WorkingSet};
 use crate::domain::transaction::Transaction;
+use crate::store::StoreError;
 use crate::store::dialect::Dialect;
 use crate::store::news_codec;
-use crate::store::rows::{EndpointFactsRow, HeadRow, TransactionRow, WaitingRow, event_types};
+use crate::store::rows::{
+    EndpointFactsRow, HeadRow, TransactionRow, UnnamedRow, WaitingRow, event_types,
+};
 use crate::store::statement::Statement;
 
 /// What a batch's lookups returned.
@@ -18,6 +21,7 @@ pub struct Loaded {
     pub heads: Vec<HeadRow>,
     pub endpoints: Vec<EndpointFactsRow>,
     pub waiting: Vec<WaitingRow>,
+    pub unnamed: Vec<UnnamedRow>,
     transactions: HashMap<(PartnerId, TransactionId), Transaction>,
     kept: Vec<Waiting>,
     seen: Lookups,
@@ -103,22 +107,10 @@ impl Loaded {
 
     fn keep_waiting(&mut self) -> Result<(), CommitFailure> {
         for row in std::mem::take(&mut self.waiting) {
-            let (Some(news), Ok(provider), Ok(kind)) =
-                (row.news, row.provider.parse(), row.kind.parse())
-            else {
-                continue;
-            };
-            let id = CallbackId(row.id.0);
-            if self.kept.iter().any(|kept| kept.id == id) {
-                continue;
+            let Some(kept) = kept(row)? else { continue };
+            if !self.kept.iter().any(|known| known.id == kept.id) {
+                self.kept.push(kept);
             }
-            self.kept.push(Waiting {
-                id,
-                partner_id: PartnerId(row.partner_id.0),
-                provider,
-                kind,
-                news: news_codec::decode(&news)?,
-            });
         }
         self.kept.sort_by_key(|kept| kept.id);
         Ok(())
@@ -143,6 +135,26 @@ impl Loaded {
                 .into_iter()
                 .map(|row| (PartnerId(row.partner_id.0), row.last_sequence))
                 .collect(),
+            unnamed: self
+                .unnamed
+                .into_iter()
+                .filter_map(|row| Some((PartnerId(row.partner_id.0), row.provider.parse().ok()?)))
+                .collect(),
         })
     }
+}
+
+/// A kept callback of its row; `None` for one that is settled already.
+pub fn kept(row: WaitingRow) -> Result<Option<Waiting>, StoreError> {
+    let (Some(news), Ok(provider), Ok(kind)) = (row.news, row.provider.parse(), row.kind.parse())
+    else {
+        return Ok(None);
+    };
+    Ok(Some(Waiting {
+        id: CallbackId(row.id.0),
+        partner_id: PartnerId(row.partner_id.0),
+        provider,
+        kind,
+        news: news_codec::decode(&news)?,
+    }))
 }

@@ -15,15 +15,18 @@ use crate::domain::account::Account;
 use crate::domain::clock::Instant;
 use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
 use crate::domain::identity::{AccountId, EndpointId, KeyId, PartnerId, TransactionId};
-use crate::domain::ledger::{Command, Outcome};
+use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::search::{BulkLookup, Search};
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::TimelineEntry;
 use crate::domain::transaction::{Provider, Transaction};
 use crate::store::dialect::Dialect;
+use crate::store::ledger::load;
+use crate::store::ledger::working_set::kept;
 use crate::store::rows::{
     BacklogRow, ClaimedRow, DueEndpointRow, IdRow, ListingRow, TimelineRow, TransactionRow,
+    UnclaimedRow,
 };
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, KeyHolder, Listing, Retention, Store,
@@ -142,6 +145,22 @@ impl Store for Adapter {
             Some(batcher) => batcher.record(command).await,
             None => Err(StoreError::Unavailable("no writer is running".to_owned())),
         }
+    }
+
+    async fn list_unclaimed(
+        &self,
+        before: Instant,
+        limit: i64,
+    ) -> Result<Vec<Unclaimed>, StoreError> {
+        let rows = self
+            .rows::<UnclaimedRow>(load::unclaimed(before, limit))
+            .await?;
+        let mut unclaimed = Vec::with_capacity(rows.len());
+        for row in rows {
+            let account_id = row.account_id.map(|id| AccountId(id.0));
+            unclaimed.extend(kept(row.kept)?.map(|kept| Unclaimed { kept, account_id }));
+        }
+        Ok(unclaimed)
     }
 
     fn commits(&self) -> broadcast::Receiver<CommitNotice> {

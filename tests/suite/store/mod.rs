@@ -8,3 +8,4 @@ mod races;
 mod records;
 mod registering;
 mod statistics;
+mod unclaimed;
