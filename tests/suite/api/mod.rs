@@ -4,11 +4,13 @@ mod callbacks;
 mod errors;
 mod hostile;
 mod isolation;
+mod lessons;
 mod limits;
 mod register;
 mod status;
 mod webhooks;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use ussd_status::domain::account::Account;
 
@@ -105,4 +107,26 @@ fn assert_order(answer: &Answer, names: &[&str]) {
             found.unwrap_or_else(|| panic!("{name} is missing or misplaced in {}", answer.text));
         at += found + 1;
     }
+}
+
+/// A service with a partner that has an M-Pesa account.
+async fn start(db: TestStore) -> (TestApp, TestPartner, Account) {
+    let app = TestApp::start(db).await;
+    let partner = app.partner().await;
+    let account = app.mpesa_account(partner.id).await;
+    (app, partner, account)
+}
+
+/// Registers a payment under a conversation id; returns the transaction's id.
+async fn registered(app: &TestApp, partner: &TestPartner, conversation: &str) -> Value {
+    app.register(partner, json!({"conversation_id": conversation}))
+        .await["transaction_id"]
+        .clone()
+}
+
+/// A callback on one of the guide's paths, from where the settings allow it.
+async fn tokenless(app: &TestApp, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+    let headers = [("content-type", "application/json")];
+    app.send(Method::POST, path, &headers, Some(body.into()))
+        .await
 }
