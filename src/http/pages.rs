@@ -51,10 +51,7 @@ async fn to_the_page() -> impl Responder {
         .finish()
 }
 
-async fn file(
-    page: Data<Config<'static>>,
-    path: Path<String>,
-) -> Result<HttpResponse, ApiError> {
+async fn file(page: Data<Config<'static>>, path: Path<String>) -> Result<HttpResponse, ApiError> {
     let file = utoipa_swagger_ui::serve(&path, Arc::clone(&page))
         .map_err(|error| ApiError {
             cause: Some(error.to_string()),

@@ -1,3 +1,4 @@
 //! The whole program over HTTP.
 
+mod openapi;
 mod status;
