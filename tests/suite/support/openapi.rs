@@ -159,7 +159,7 @@ impl Document {
     fn validate(&self, schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
         for (word, rule) in schema.as_object().unwrap() {
             let holds = match word.as_str() {
-                "description" | "default" | "example" => true,
+                "description" | "default" | "example" | "examples" => true,
                 "$ref" => {
                     self.validate(self.resolve(schema), value, at, wrong);
                     true
@@ -240,11 +240,16 @@ impl Document {
     }
 }
 
-/// The examples of a media type, parameter or header.
+/// The examples of a media type, parameter or header. Those of optional parameters stand in the schema: the page
+/// would send the others with every request.
 pub fn examples(holder: &Value) -> Vec<&Value> {
-    let several = holder["examples"].as_object();
-    let several = several.into_iter().flatten().map(|(_, one)| &one["value"]);
-    holder.get("example").into_iter().chain(several).collect()
+    let named = holder["examples"].as_object();
+    let named = named.into_iter().flatten().map(|(_, one)| &one["value"]);
+    let listed = holder["schema"]["examples"].as_array();
+    let one = holder.get("example").into_iter();
+    one.chain(named)
+        .chain(listed.into_iter().flatten())
+        .collect()
 }
 
 fn count(rule: &Value) -> usize {
