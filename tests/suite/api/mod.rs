@@ -1,4 +1,5 @@
 //! The whole program over HTTP.
 
+mod clients;
 mod openapi;
 mod status;
