@@ -20,6 +20,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 pub fn routes(config: &mut ServiceConfig) {
     let page: Data<Config<'static>> = Data::new(
         Config::new(["/openapi.yaml"])
+            .use_base_layout()
             .try_it_out_enabled(true)
             .persist_authorization(false),
     );

@@ -1,11 +1,13 @@
 //! The whole program over HTTP.
 
 mod callbacks;
+mod clients;
 mod errors;
 mod hostile;
 mod isolation;
 mod lessons;
 mod limits;
+mod openapi;
 mod register;
 mod status;
 mod webhooks;

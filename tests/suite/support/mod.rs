@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod build;
+pub mod openapi;
 pub mod postgres;
 
 use std::path::Path;
