@@ -7,7 +7,7 @@ use super::clock::Instant;
 use super::identity::TransactionId;
 use super::money::{Amount, Currency};
 use super::msisdn::Msisdn;
-use super::transaction::{Kind, Provider};
+use super::transaction::{IdField, Kind, Provider};
 
 /// Which of a provider's result-code tables a code belongs to: the same number means different things per API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,38 +77,6 @@ impl FromStr for ResultClass {
             .into_iter()
             .find(|class| class.as_str() == text)
             .ok_or(())
-    }
-}
-
-/// A provider's id that may point at a transaction, and the column that holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum IdField {
-    /// M-Pesa's ConversationID, for STK the CheckoutRequestID, for ClickPesa the payment's id.
-    Conversation,
-    /// M-Pesa's OriginatorConversationID.
-    OriginatorConversation,
-    /// ClickPesa's order reference.
-    OrderReference,
-    /// The receipt the payer sees (MpesaReceiptNumber, TransID).
-    Receipt,
-}
-
-impl IdField {
-    /// The three a caller may give, in the order their names are checked.
-    pub const GIVEN: [Self; 3] = [
-        Self::Conversation,
-        Self::OriginatorConversation,
-        Self::OrderReference,
-    ];
-
-    /// The field's name in requests and answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Conversation => "conversation_id",
-            Self::OriginatorConversation => "originator_conversation_id",
-            Self::OrderReference => "order_reference",
-            Self::Receipt => "transaction_receipt",
-        }
     }
 }
 

@@ -8,7 +8,6 @@ use super::identity::{AccountId, PartnerId, TransactionId};
 use super::money::{Amount, Currency};
 use super::msisdn::{Country, Msisdn};
 use super::status::Status;
-use super::status_update::IdField;
 
 /// A payment provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -133,6 +132,38 @@ impl fmt::Display for Provider {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// A provider's id that may point at a transaction, and the column that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum IdField {
+    /// M-Pesa's ConversationID, for STK the CheckoutRequestID, for ClickPesa the payment's id.
+    Conversation,
+    /// M-Pesa's OriginatorConversationID.
+    OriginatorConversation,
+    /// ClickPesa's order reference.
+    OrderReference,
+    /// The receipt the payer sees (MpesaReceiptNumber, TransID).
+    Receipt,
+}
+
+impl IdField {
+    /// The three a caller may give, in the order their names are checked.
+    pub const GIVEN: [Self; 3] = [
+        Self::Conversation,
+        Self::OriginatorConversation,
+        Self::OrderReference,
+    ];
+
+    /// The field's name in requests and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Conversation => "conversation_id",
+            Self::OriginatorConversation => "originator_conversation_id",
+            Self::OrderReference => "order_reference",
+            Self::Receipt => "transaction_receipt",
+        }
     }
 }
 

@@ -19,7 +19,6 @@ use subtle::ConstantTimeEq;
 
 use super::State;
 use super::error::{ApiError, ErrorCode};
-use super::rate_limit;
 use crate::domain::clock::Clock;
 use crate::domain::identity::{KeyId, hex};
 use crate::domain::partner::{Partner, Scope};
@@ -191,7 +190,7 @@ impl FailedKeys {
         let ahead = next.duration_since(now);
         if ahead > tolerance || arrivals.len() >= ADDRESSES_REMEMBERED {
             let wait = ahead.saturating_sub(tolerance);
-            return Err(rate_limit::refused(wait));
+            return Err(ApiError::too_many(wait));
         }
         arrivals.insert(address, next + FAILURE_INTERVAL);
         Ok(())

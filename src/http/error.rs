@@ -1,5 +1,7 @@
 //! Every error the API answers, in one table, and how it is written.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
@@ -145,6 +147,15 @@ impl ApiError {
     /// Our own fault; the text never tells what it was.
     pub fn server() -> Self {
         Self::new(ErrorCode::Server, "Internal server error")
+    }
+
+    /// RATE_1001 with the wait in whole seconds, rounded up: actix-governor's own header rounds down to 0.
+    pub fn too_many(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self {
+            retry_after: Some(seconds.max(1)),
+            ..Self::new(ErrorCode::TooMany, "Too many requests")
+        }
     }
 
     /// An id that is taken.

@@ -144,15 +144,6 @@ pub async fn tell(
     Ok(response)
 }
 
-/// RATE_1001 with the wait in whole seconds, rounded up: the crate's own header rounds down to 0.
-pub fn refused(wait: Duration) -> ApiError {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    ApiError {
-        retry_after: Some(seconds.max(1)),
-        ..ApiError::new(ErrorCode::TooMany, "Too many requests")
-    }
-}
-
 /// Counts by API key, as authentication has found it: invented keys never get this far.
 #[derive(Debug, Clone, Copy)]
 pub struct ByKey;
@@ -174,6 +165,6 @@ impl KeyExtractor for ByKey {
         negative: &NotUntil<QuantaInstant>,
         _: HttpResponseBuilder,
     ) -> HttpResponse {
-        refused(negative.wait_time_from(DefaultClock::default().now())).error_response()
+        ApiError::too_many(negative.wait_time_from(DefaultClock::default().now())).error_response()
     }
 }

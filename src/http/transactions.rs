@@ -15,9 +15,8 @@ use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::ledger::{Attachment, Command, Outcome, Refusal, Registration};
 use crate::domain::money::{Amount, MAX_AMOUNT_MINOR};
 use crate::domain::msisdn::{Msisdn, MsisdnInput};
-use crate::domain::status_update::IdField;
 use crate::domain::timeline::TimelineEntry;
-use crate::domain::transaction::{Kind, Provider, ProviderIds, Transaction};
+use crate::domain::transaction::{IdField, Kind, Provider, ProviderIds, Transaction};
 
 const REGISTER_FIELDS: [&str; 14] = [
     "client_request_id",

@@ -3,9 +3,9 @@
 use crate::domain::identity::TransactionId;
 use crate::domain::money::Amount;
 use crate::domain::status::Status;
-use crate::domain::status_update::{IdField, Payer, ResultClass, StatusUpdate};
+use crate::domain::status_update::{Payer, ResultClass, StatusUpdate};
 use crate::domain::timeline::TimelineKind;
-use crate::domain::transaction::{Provider, ProviderIds, Transaction};
+use crate::domain::transaction::{IdField, Provider, ProviderIds, Transaction};
 
 use super::CallbackState;
 use super::callback::Judgement;

@@ -19,9 +19,9 @@ use super::identity::{AccountId, CallbackId, EventId, PartnerId, TransactionId};
 use super::money::{Amount, Currency};
 use super::msisdn::Msisdn;
 use super::search::Cursor;
-use super::status_update::{Balance, CallbackKind, IdField, News};
+use super::status_update::{Balance, CallbackKind, News};
 use super::timeline::{StatusEvent, TimelineEntry};
-use super::transaction::{Kind, Provider, ProviderIds, Transaction};
+use super::transaction::{IdField, Kind, Provider, ProviderIds, Transaction};
 
 pub use working_set::{EndpointFacts, Ledger, Lookups, Waiting, WorkingSet};
 

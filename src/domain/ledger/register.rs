@@ -2,9 +2,8 @@
 
 use crate::domain::identity::TransactionId;
 use crate::domain::status::Status;
-use crate::domain::status_update::IdField;
 use crate::domain::timeline::{TimelineEntry, TimelineKind};
-use crate::domain::transaction::{ProviderIds, RegisteredIds, Transaction};
+use crate::domain::transaction::{IdField, ProviderIds, RegisteredIds, Transaction};
 
 use super::working_set::{Key, Ledger};
 use super::{Attachment, Outcome, PROVIDER_ORIGIN, Refusal, Registration};

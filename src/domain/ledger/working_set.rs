@@ -7,9 +7,9 @@ use chrono::Duration;
 use crate::domain::clock::Instant;
 use crate::domain::identity::{CallbackId, EndpointId, EventId, PartnerId, TransactionId};
 use crate::domain::status::Status;
-use crate::domain::status_update::{CallbackKind, Correlation, IdField, News};
+use crate::domain::status_update::{CallbackKind, Correlation, News};
 use crate::domain::timeline::{StatusEvent, TimelineEntry, TimelineKind};
-use crate::domain::transaction::{Provider, Transaction};
+use crate::domain::transaction::{IdField, Provider, Transaction};
 
 use super::{Changed, Changes, Command, Line, NewDelivery, Outcome};
 
