@@ -1,39 +1,31 @@
 //! `demo`: the whole story on one machine, with no settings, no database server and no network: two partners, the
 //! provider simulator and a webhook receiver on loopback ports, and payments that keep going.
 
+mod stage;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::key::new_key;
 use super::serve::cancel_on_signal;
-use super::{CliError, Desk, Output};
+use super::{CliError, Output};
 use crate::app::{self, Application};
-use crate::domain::account::Account;
-use crate::domain::clock::{Clock, Instant, SystemClock};
-use crate::domain::delivery::Endpoint;
-use crate::domain::identity::{AccountId, EndpointId, PartnerId, hex};
-use crate::domain::money::Currency;
-use crate::domain::partner::{Partner, Scope};
+use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::status::Status;
 use crate::domain::transaction::Provider;
-use crate::settings::{Settings, Sources, parse_duration};
-use crate::simulator::merchant::{Merchant, MerchantError, MerchantProvider, MerchantSettings};
+use crate::settings::{Sources, parse_duration};
+use crate::simulator::merchant::{Merchant, MerchantError};
 use crate::simulator::receiver::{ReceivedWebhook, Receiver};
-use crate::simulator::{
-    Application as ClickpesaApplication, Now, RunningSimulator, Simulator, SimulatorSettings,
-};
-use crate::store::{CommitNotice, Store};
+use crate::simulator::{Now, RunningSimulator, Simulator, SimulatorSettings};
+use crate::store::CommitNotice;
 use crate::telemetry;
-use crate::vault::{Vault, new_master_key, random_bytes};
-use crate::webhooks::signature::Secret;
+use stage::{DemoPartner, make_endpoint, make_partner, merchants, run_prefix, settings, vault};
 
 /// Payments a second at most: beyond it the demo would test the machine and not show the service.
 const RATE_MAX: u32 = 100;
@@ -62,15 +54,6 @@ pub struct DemoArguments {
 
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "a number with its unit is accepted, such as 20s".to_owned())
-}
-
-/// One of the two partners.
-struct DemoPartner {
-    id: PartnerId,
-    name: &'static str,
-    api_key: String,
-    account: Account,
-    checksum_key: Option<String>,
 }
 
 #[derive(Default)]
@@ -159,149 +142,6 @@ pub async fn run(arguments: DemoArguments, _: Sources) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The usual port, or any if somebody else has it.
-fn listen_address(arguments: &DemoArguments) -> SocketAddr {
-    arguments.listen.unwrap_or_else(|| {
-        let usual = SocketAddr::from(([127, 0, 0, 1], 8080));
-        match std::net::TcpListener::bind(usual) {
-            Ok(_) => usual,
-            Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
-        }
-    })
-}
-
-fn settings(arguments: &DemoArguments, folder: &Path) -> Result<Settings, CliError> {
-    let database = format!("sqlite://{}", folder.join("ussd-status.db").display());
-    // Both partners together stay under the quota of one.
-    let quota = (arguments.rate * CALLS_A_PAYMENT * 60 * 2)
-        .max(600)
-        .to_string();
-    let sources = Sources::from_pairs(&[
-        ("DATABASE_URL", &database),
-        ("LISTEN_ADDR", &listen_address(arguments).to_string()),
-        ("WEBHOOK_ALLOW_PRIVATE", "true"),
-        ("RATE_LIMIT_WRITE", &quota),
-        ("SHUTDOWN_GRACE", "5s"),
-        ("LOG_FORMAT", "text"),
-    ]);
-    Ok(Settings::read(&sources)?)
-}
-
-/// The master key lies beside the demo's database, so that a second run on the same folder can open the first's
-/// secrets. A real installation keeps it elsewhere.
-fn vault(folder: &Path) -> Result<Vault, CliError> {
-    let path = folder.join("demo-master.key");
-    let failed = |error: std::io::Error| CliError::Failed(format!("{}: {error}", path.display()));
-    let key = match std::fs::read_to_string(&path) {
-        Ok(key) => key,
-        Err(_) => {
-            let key = new_master_key().map_err(|error| CliError::Failed(error.to_string()))?;
-            std::fs::write(&path, &key).map_err(failed)?;
-            key
-        }
-    };
-    Vault::new(&key, None)
-        .map_err(|error| CliError::Failed(format!("{}: its content {error}", path.display())))
-}
-
-async fn make_partner(
-    store: &Arc<dyn Store>,
-    vault: &Vault,
-    now: Instant,
-    provider: Provider,
-) -> Result<DemoPartner, CliError> {
-    let sealing = |error: crate::vault::VaultError| CliError::Failed(error.to_string());
-    let (name, currency) = match provider {
-        Provider::Mpesa => ("Duka Nairobi", Currency::kes()),
-        Provider::Clickpesa => ("Duka Dodoma", Currency::tzs()),
-    };
-    let id = PartnerId::new(now);
-    let (key, api_key) = new_key(id, Scope::DEFAULT.to_vec(), None, now)?;
-    let partner = Partner {
-        id,
-        name: name.to_owned(),
-        currency,
-        suspended: false,
-        created_at: now,
-    };
-    let audit = Desk::audit("partner.create", Some(id), id);
-    store.insert_partner(partner, key, audit).await?;
-    let checksum_key = match provider {
-        Provider::Mpesa => None,
-        Provider::Clickpesa => Some(hex(&random_bytes::<16>().map_err(sealing)?)),
-    };
-    let credentials = match provider {
-        Provider::Mpesa => json!({"environment": "sandbox", "shortcode": "174379",
-            "consumer_key": "demo", "consumer_secret": "demo"}),
-        Provider::Clickpesa => {
-            json!({"environment": "sandbox", "client_id": "demo", "api_key": "demo",
-            "checksum_key": checksum_key})
-        }
-    };
-    let account_id = AccountId::new(now);
-    let account = Account {
-        id: account_id,
-        partner_id: id,
-        provider,
-        environment: "sandbox".to_owned(),
-        shortcode: (provider == Provider::Mpesa).then(|| "174379".to_owned()),
-        till_number: None,
-        callback_token: hex(&random_bytes::<16>().map_err(sealing)?),
-        sealed_credentials: vault
-            .seal(
-                &format!("account:{account_id}"),
-                credentials.to_string().as_bytes(),
-            )
-            .map_err(sealing)?,
-        created_at: now,
-    };
-    let audit = Desk::audit("account.create", Some(id), account_id);
-    store.insert_account(account.clone(), audit).await?;
-    Ok(DemoPartner {
-        id,
-        name,
-        api_key,
-        account,
-        checksum_key,
-    })
-}
-
-async fn make_endpoint(
-    store: &Arc<dyn Store>,
-    vault: &Vault,
-    now: Instant,
-    partner: &DemoPartner,
-    receiver: &Receiver,
-) -> Result<(), CliError> {
-    let sealing = |error: crate::vault::VaultError| CliError::Failed(error.to_string());
-    let label = label(partner.account.provider);
-    let secret = Secret::generate().map_err(sealing)?;
-    receiver.set_secrets(label, &[&secret.reveal()]);
-    let id = EndpointId::new(now);
-    let endpoint = Endpoint {
-        id,
-        partner_id: partner.id,
-        url: receiver.url(label),
-        events: Vec::new(),
-        description: Some("the demo's receiver".to_owned()),
-        sealed_secret: vault
-            .seal(&format!("endpoint:{id}"), secret.reveal().as_bytes())
-            .map_err(sealing)?,
-        disabled_at: None,
-        created_at: now,
-    };
-    let audit = Desk::audit("webhook.create", Some(partner.id), id);
-    store.insert_endpoint(endpoint, audit).await?;
-    Ok(())
-}
-
-fn label(provider: Provider) -> &'static str {
-    match provider {
-        Provider::Mpesa => "nairobi",
-        Provider::Clickpesa => "dodoma",
-    }
-}
-
 fn introduce(
     service: &str,
     partners: &[DemoPartner; 2],
@@ -337,65 +177,6 @@ fn introduce(
     ] {
         Output::line(&line);
     }
-}
-
-/// Six characters that tell this run's references from those of another on the same database.
-fn run_prefix() -> Result<String, CliError> {
-    let bytes = random_bytes::<3>().map_err(|error| CliError::Failed(error.to_string()))?;
-    Ok(hex(&bytes).to_ascii_uppercase())
-}
-
-fn merchants(
-    partners: &[DemoPartner; 2],
-    service: &str,
-    simulator: &RunningSimulator,
-    arguments: &DemoArguments,
-    prefix: &str,
-    now: &Now,
-) -> Result<Vec<Merchant>, CliError> {
-    partners
-        .iter()
-        .zip(["K", "T"])
-        .map(|(partner, country)| {
-            let callback = |kind: &str| {
-                format!(
-                    "{service}/callbacks/{}/{kind}",
-                    partner.account.callback_token
-                )
-            };
-            let provider = match partner.account.provider {
-                Provider::Mpesa => MerchantProvider::Mpesa {
-                    consumer_key: "demo-merchant".to_owned(),
-                    stk_callback_url: callback("stk"),
-                    b2c_result_url: callback("b2c-result"),
-                    b2c_timeout_url: callback("b2c-timeout"),
-                },
-                Provider::Clickpesa => {
-                    simulator.set_clickpesa_application(
-                        "demo-merchant",
-                        ClickpesaApplication {
-                            webhook_url: callback("clickpesa"),
-                            checksum_key: partner.checksum_key.clone(),
-                        },
-                    );
-                    MerchantProvider::ClickPesa {
-                        client_id: "demo-merchant".to_owned(),
-                        checksum_key: partner.checksum_key.clone(),
-                    }
-                }
-            };
-            Merchant::new(MerchantSettings {
-                service_url: service.to_owned(),
-                api_key: partner.api_key.clone(),
-                simulator_url: simulator.url(),
-                provider,
-                seed: arguments.seed,
-                reference_prefix: format!("{country}{prefix}"),
-                now: Arc::clone(now),
-            })
-            .map_err(|error| CliError::Failed(error.to_string()))
-        })
-        .collect()
 }
 
 /// Pays in turn with each merchant, at the rate, until told to stop; how many payments were made.
