@@ -1017,7 +1017,6 @@ async fn another_amount_is_noted_and_does_not_stop_the_payment(db: TestStore) {
         answer.text.contains(r#""amount":1200.50,"#)
             && answer.text.contains(r#""paid_amount":1201.00,"#)
     );
-    assert!(
-        page(&app, &partner, "").await["statistics"]["successful_amount"].to_string() == "1200.50"
-    );
+    let statistics = &page(&app, &partner, "").await["statistics"];
+    assert_eq!(statistics["successful_amount"].to_string(), "1200.50");
 }
