@@ -13,4 +13,5 @@ mod support;
 
 mod api;
 mod house_rules;
+mod kill;
 mod store;

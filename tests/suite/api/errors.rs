@@ -14,6 +14,7 @@ on_both_databases!(
     revoked_expired_and_unknown_keys_are_told_the_same,
     a_suspended_partner_is_refused_while_its_callbacks_are_applied,
     controls_and_odd_texts_never_reach_the_database,
+    a_broken_database_is_told_without_its_words,
 );
 
 async fn start() -> (TestApp, TestPartner) {
@@ -800,4 +801,91 @@ async fn controls_and_odd_texts_never_reach_the_database(db: TestStore) {
         let none = page(&app, &partner, &format!("client_request_id={wildcard}")).await;
         assert_eq!(none["pagination"]["total"], 0, "{wildcard}");
     }
+}
+
+async fn a_broken_database_is_told_without_its_words(db: TestStore) {
+    let app = TestApp::start(db).await;
+    let partner = app.partner().await;
+    let account = app.mpesa_account(partner.id).await;
+    let row = app
+        .register(&partner, json!({"conversation_id": "AG1"}))
+        .await;
+    let one = format!("{TRANSACTIONS}/{}", row["transaction_id"].as_str().unwrap());
+    app.db
+        .execute("ALTER TABLE transactions RENAME TO hidden")
+        .await;
+    let body = json!({"client_request_id": "C", "msisdn": "0712345678", "amount": 1});
+    let bulk = json!({"conversation_ids": ["AG1"]});
+    for answer in [
+        app.get(&partner, STATUS).await,
+        app.get(&partner, &one).await,
+        app.post(&partner, STATUS, &bulk).await,
+        app.post(&partner, TRANSACTIONS, &body).await,
+        app.patch(&partner, &one, &json!({"order_reference": "R"}))
+            .await,
+    ] {
+        assert_eq!(
+            answer.refused(500, "DB_1001"),
+            "Failed to fetch transactions"
+        );
+        check_shape(&answer);
+        assert!(!answer.text.contains("hidden") && !answer.text.contains("no such table"));
+    }
+    // What cannot be kept is not acknowledged.
+    app.callback(&account, "b2c-result", b2c_result("AG1", 0))
+        .await
+        .refused(500, "DB_1001");
+    assert_eq!(app.db.count("FROM callbacks").await, 0);
+    app.db
+        .execute("ALTER TABLE hidden RENAME TO transactions")
+        .await;
+    acknowledged(&app, &account, "b2c-result", b2c_result("AG1", 0)).await;
+    assert_eq!(
+        app.transaction(&partner, &row["transaction_id"]).await["status"],
+        "success"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn https_and_pages_have_their_headers() {
+    let (app, partner) = start().await;
+    let plain = app.get(&partner, STATUS).await;
+    assert_eq!(plain.header("strict-transport-security"), "");
+    let public = app
+        .beside(&[("PUBLIC_URL", "https://pay.example.com")])
+        .await;
+    for path in [STATUS, "/nowhere", "/livez"] {
+        let answer = public.get(&partner, path).await;
+        assert!(
+            answer
+                .header("strict-transport-security")
+                .starts_with("max-age="),
+            "{path}"
+        );
+    }
+    let page = app.send(Method::GET, "/api-docs/", &[], None).await;
+    assert_eq!(page.status, 200);
+    assert!(
+        page.header("content-security-policy")
+            .contains("default-src 'none'")
+    );
+    assert_eq!(
+        (
+            page.header("x-frame-options"),
+            page.header("x-dns-prefetch-control")
+        ),
+        ("DENY", "off")
+    );
+    assert_eq!(page.header("x-content-type-options"), "nosniff");
+    // Metrics are for callers on this machine.
+    assert_eq!(
+        app.send(Method::GET, "/metrics", &[], None).await.status,
+        200
+    );
+    let proxied = app.beside(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
+    let away = [("x-forwarded-for", "192.0.2.1")];
+    proxied
+        .send(Method::GET, "/metrics", &away, None)
+        .await
+        .refused(404, "NOT_FOUND_1001");
 }

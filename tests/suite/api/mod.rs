@@ -30,7 +30,7 @@ fn fixture(name: &str) -> String {
 }
 
 /// A B2C result; with code 0 it carries a receipt of the conversation's name.
-fn b2c_result(conversation: &str, code: i64) -> String {
+pub fn b2c_result(conversation: &str, code: i64) -> String {
     json!({"Result": {
         "ResultType": 0, "ResultCode": code, "ResultDesc": format!("B2C ended with {code}."),
         "OriginatorConversationID": format!("O-{conversation}"), "ConversationID": conversation,
