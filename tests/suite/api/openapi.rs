@@ -143,10 +143,9 @@ async fn every_operation_answers_as_documented() {
                 .map(move |status| (operation.id().to_owned(), status))
         })
         .filter(|pair| !seen.contains(pair))
-        // A database that fails, and a body that breaks off, have tests of their own.
-        .filter(|(id, status)| {
-            !matches!(status, 500 | 503) && !(*status == 400 && id.starts_with("receive"))
-        })
+        // What needs a database that fails, or a body that breaks off.
+        .filter(|(_, status)| !matches!(status, 500 | 503))
+        .filter(|(id, status)| *status != 400 || !id.starts_with("receive"))
         .map(|(id, status)| format!("{id} → {status}"))
         .collect();
     assert!(unseen.is_empty(), "documented, but never seen: {unseen:?}");
