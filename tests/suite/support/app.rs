@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use metrics_exporter_prometheus::PrometheusHandle;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ussd_status::app::Application;
 use ussd_status::domain::account::Account;
@@ -30,7 +29,6 @@ pub struct TestApp {
     vault: Arc<Vault>,
     client: reqwest::Client,
     stop: CancellationToken,
-    running: Option<JoinHandle<()>>,
 }
 
 /// A partner with its key.
@@ -121,7 +119,7 @@ impl TestApp {
         .unwrap();
         let base = format!("http://{}", application.address());
         let stop = CancellationToken::new();
-        let running = tokio::spawn(application.run_until_stopped(stop.clone()));
+        tokio::spawn(application.run_until_stopped(stop.clone()));
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -134,21 +132,12 @@ impl TestApp {
             vault,
             client,
             stop,
-            running: Some(running),
         }
     }
 
     /// Starts the service.
     pub async fn start(db: TestStore) -> Self {
         Self::start_with(db, &[]).await
-    }
-
-    /// Stops it as SIGTERM would, and waits for the end.
-    pub async fn stop(&mut self) {
-        self.stop.cancel();
-        if let Some(running) = self.running.take() {
-            running.await.unwrap();
-        }
     }
 
     /// A new partner with a key of the usual scopes.
