@@ -23,7 +23,8 @@ use crate::domain::timeline::TimelineEntry;
 use crate::domain::transaction::{Provider, Transaction};
 use crate::store::dialect::Dialect;
 use crate::store::rows::{
-    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, ListingRow, TimelineRow, TransactionRow,
+    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, ListingRow, ListingSql, TimelineRow,
+    TransactionRow, TransactionSql,
 };
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, KeyHolder, Listing, Retention, Store,
@@ -58,10 +59,10 @@ impl Adapter {
     }
 
     /// Reads rows; a connection that turns out to be closed is replaced once.
-    async fn rows<R>(&self, statement: Statement) -> Result<Vec<R>, StoreError>
+    async fn rows<R, S>(&self, statement: S) -> Result<Vec<R>, StoreError>
     where
         R: Send + 'static,
-        Statement: for<'q> diesel_async::methods::LoadQuery<'q, Conn, R>,
+        S: Clone + Send + 'static + for<'q> diesel_async::methods::LoadQuery<'q, Conn, R>,
     {
         let adapter = self.clone();
         self.run(async move {
@@ -155,7 +156,9 @@ impl Store for Adapter {
         now: Instant,
     ) -> Result<Listing, StoreError> {
         let statement = search_sql::list(DIALECT, partner, &search, now);
-        let rows = self.rows::<ListingRow>(statement).await?;
+        let rows = self
+            .rows::<ListingRow, _>(statement.selecting::<ListingSql>())
+            .await?;
         search_sql::listing(rows, &search)
     }
 
@@ -168,7 +171,9 @@ impl Store for Adapter {
             return Ok(BulkFound::default());
         }
         let statement = search_sql::bulk(DIALECT, partner, &lookup);
-        let rows = self.rows::<TransactionRow>(statement).await?;
+        let rows = self
+            .rows::<TransactionRow, _>(statement.selecting::<TransactionSql>())
+            .await?;
         Ok(BulkFound {
             transactions: rows
                 .into_iter()
@@ -184,10 +189,10 @@ impl Store for Adapter {
     ) -> Result<Option<(Transaction, Vec<TimelineEntry>)>, StoreError> {
         // The timeline first: what is read after it can only be newer.
         let timeline = self
-            .rows::<TimelineRow>(search_sql::timeline(partner, id))
+            .rows::<TimelineRow, _>(search_sql::timeline(partner, id))
             .await?;
         let found = self
-            .rows::<TransactionRow>(search_sql::find(partner, id))
+            .rows::<TransactionRow, _>(search_sql::find(partner, id).selecting::<TransactionSql>())
             .await?;
         let Some(row) = found.into_iter().next() else {
             return Ok(None);
@@ -209,7 +214,7 @@ impl Store for Adapter {
         values: Vec<String>,
     ) -> Result<Vec<PartnerId>, StoreError> {
         let statement = search_sql::route_owners(DIALECT, provider.as_str(), &values);
-        let rows = self.rows::<IdRow>(statement).await?;
+        let rows = self.rows::<IdRow, _>(statement).await?;
         Ok(rows.into_iter().map(|row| PartnerId(row.id.0)).collect())
     }
 
@@ -314,7 +319,7 @@ impl Store for Adapter {
         now: Instant,
     ) -> Result<Vec<(PartnerId, EndpointId)>, StoreError> {
         let rows = self
-            .rows::<DueEndpointRow>(deliveries::due_endpoints(now))
+            .rows::<DueEndpointRow, _>(deliveries::due_endpoints(now))
             .await?;
         Ok(rows
             .into_iter()
@@ -372,7 +377,7 @@ impl Store for Adapter {
     }
 
     async fn count_backlog(&self) -> Result<Backlog, StoreError> {
-        let rows = self.rows::<BacklogRow>(housekeeping::backlog()).await?;
+        let rows = self.rows::<BacklogRow, _>(housekeeping::backlog()).await?;
         Ok(rows
             .into_iter()
             .next()
@@ -386,7 +391,7 @@ impl Store for Adapter {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let statement = Statement::new("SELECT id FROM partners LIMIT 1");
-        self.rows::<IdRow>(statement).await.map(drop)
+        self.rows::<IdRow, _>(statement).await.map(drop)
     }
 
     async fn migrate(&self) -> Result<Vec<String>, StoreError> {
