@@ -84,11 +84,18 @@ pub fn bulk(
                 assert!(bytes > 0);
             }
         }),
-        Database::Postgres(url) => postgres(url, connections, limit, sql, |turn| {
-            let partner = RawId::parse(partner);
-            let list = lists[turn % lists.len()].clone();
-            vec![Box::new(partner), Box::new(partner), Box::new(list)]
-        }),
+        Database::Postgres(url) => postgres(
+            url,
+            connections,
+            limit,
+            sql,
+            &[Type::UUID, Type::UUID, Type::TEXT],
+            |turn| {
+                let partner = RawId::parse(partner);
+                let list = lists[turn % lists.len()].clone();
+                vec![Box::new(partner), Box::new(partner), Box::new(list)]
+            },
+        ),
     }
 }
 
@@ -121,7 +128,7 @@ pub fn commits(database: &Database, connections: usize, limit: Duration) -> Meas
                 "{ROWS}; INSERT INTO figures_bare SELECT i, 0 FROM generate_series(0, 63) AS g(i) ON CONFLICT DO NOTHING"
             ));
             let sql = "UPDATE figures_bare SET n = n + 1 WHERE id = $1";
-            postgres(url, connections, limit, sql, |turn| {
+            postgres(url, connections, limit, sql, &[Type::INT4], |turn| {
                 let id = i32::try_from(turn % connections).unwrap();
                 vec![Box::new(id)]
             })
@@ -174,13 +181,14 @@ fn postgres(
     connections: usize,
     limit: Duration,
     sql: &str,
+    types: &[Type],
     parameters: impl Fn(usize) -> Parameters,
 ) -> Measured {
     block_on(async {
         let mut clients = Vec::new();
         for _ in 0..connections {
             let client = connect(url).await;
-            let statement = client.prepare(sql).await.unwrap();
+            let statement = client.prepare_typed(sql, types).await.unwrap();
             clients.push((client, statement));
         }
         let started = Instant::now();

@@ -23,9 +23,9 @@ impl Program {
         let settings = [
             ("DATABASE_URL", database_url),
             ("MASTER_KEY", &key),
-            ("RATE_LIMIT_GET", "100000000"),
-            ("RATE_LIMIT_POST", "100000000"),
-            ("RATE_LIMIT_WRITE", "100000000"),
+            ("RATE_LIMIT_GET", "1000000"),
+            ("RATE_LIMIT_POST", "1000000"),
+            ("RATE_LIMIT_WRITE", "1000000"),
             ("WEBHOOK_ALLOW_PRIVATE", "true"),
             // The rows that are measured must stay.
             ("RETENTION_CALLBACKS", "3000d"),
