@@ -36,7 +36,7 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(3600);
 
 impl Adapter {
     /// Runs a unit of work on the store's runtime, and waits for it no longer than the time limit.
-    async fn run<T: Send + 'static>(
+    pub(in crate::store) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -56,30 +56,6 @@ impl Adapter {
                 "no answer within {limit:?}"
             ))),
         }
-    }
-
-    /// Reads rows; a connection that turns out to be closed is replaced once.
-    async fn rows<R, S>(&self, statement: S) -> Result<Vec<R>, StoreError>
-    where
-        R: Send + 'static,
-        S: Clone + Send + 'static + for<'q> diesel_async::methods::LoadQuery<'q, Conn, R>,
-    {
-        let adapter = self.clone();
-        self.run(async move {
-            let mut conn = adapter.reader().await?;
-            match statement.clone().load(&mut *conn).await {
-                Err(error) => match StoreError::from(error) {
-                    StoreError::Unavailable(_) => {
-                        drop(conn);
-                        let mut conn = adapter.reader().await?;
-                        Ok(statement.load(&mut *conn).await?)
-                    }
-                    error => Err(error),
-                },
-                Ok(rows) => Ok(rows),
-            }
-        })
-        .await
     }
 
     async fn migrated<T: Send + 'static>(
