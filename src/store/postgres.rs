@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::pg::Pg;
+use diesel_async::methods::LoadQuery;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
@@ -90,6 +91,30 @@ impl Adapter {
 
     async fn writer(&self) -> Result<Object<Conn>, StoreError> {
         self.writer.get().await.map_err(pool_error)
+    }
+
+    /// Reads rows; a connection that turns out to be closed is replaced once.
+    async fn rows<R, S>(&self, statement: S) -> Result<Vec<R>, StoreError>
+    where
+        R: Send + 'static,
+        S: Clone + Send + 'static + for<'q> LoadQuery<'q, Conn, R>,
+    {
+        let adapter = self.clone();
+        self.run(async move {
+            let mut conn = adapter.reader().await?;
+            match statement.clone().load(&mut *conn).await {
+                Err(error) => match StoreError::from(error) {
+                    StoreError::Unavailable(_) => {
+                        drop(conn);
+                        let mut conn = adapter.reader().await?;
+                        Ok(statement.load(&mut *conn).await?)
+                    }
+                    error => Err(error),
+                },
+                Ok(rows) => Ok(rows),
+            }
+        })
+        .await
     }
 
     /// Runs statements in one transaction; how many rows each touched.

@@ -70,68 +70,72 @@ pub const TRANSACTION_COLUMNS: [&str; 30] = [
     "updated_at",
 ];
 
-/// A transaction. Everything is nullable because the listing joins it to figures that stand even for an empty page.
-#[derive(QueryableByName, Debug)]
+/// Their types, all nullable because the listing joins them to figures that stand even for an empty page.
+pub type TransactionSql = (
+    Nullable<IdSql>,
+    Nullable<IdSql>,
+    Nullable<IdSql>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Integer>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<BigInt>,
+    Nullable<BigInt>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<IdSql>,
+    Nullable<Text>,
+    Nullable<Bool>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<InstantSql>,
+    Nullable<InstantSql>,
+    Nullable<InstantSql>,
+);
+
+/// A transaction.
+#[derive(Queryable, Debug)]
 pub struct TransactionRow {
-    #[diesel(sql_type = Nullable<IdSql>)]
     pub partner_id: Option<Id>,
-    #[diesel(sql_type = Nullable<IdSql>)]
     pub id: Option<Id>,
-    #[diesel(sql_type = Nullable<IdSql>)]
     pub account_id: Option<Id>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub provider: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub kind: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub origin: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub client_request_id: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub conversation_id: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub originator_conversation_id: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub order_reference: Option<String>,
-    #[diesel(sql_type = Nullable<Integer>)]
     pub registered_ids: Option<i32>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub merchant_request_id: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub msisdn: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub payer_key: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub currency: Option<String>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     pub amount_minor: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     pub paid_minor: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub account_reference: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub tenant_id: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub customer_id: Option<String>,
-    #[diesel(sql_type = Nullable<IdSql>)]
     pub original_id: Option<Id>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub status: Option<String>,
-    #[diesel(sql_type = Nullable<Bool>)]
     pub unconfirmed: Option<bool>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub result_code: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub result_description: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub provider_status: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub receipt: Option<String>,
-    #[diesel(sql_type = Nullable<InstantSql>)]
     pub reversed_at: Option<At>,
-    #[diesel(sql_type = Nullable<InstantSql>)]
     pub created_at: Option<At>,
-    #[diesel(sql_type = Nullable<InstantSql>)]
     pub updated_at: Option<At>,
 }
 
@@ -176,16 +180,15 @@ impl TryFrom<TransactionRow> for Transaction {
     }
 }
 
+/// The types of a line of a page.
+pub type ListingSql = (BigInt, Nullable<Text>, Nullable<BigInt>, TransactionSql);
+
 /// A line of a page: the page's figures, and a row unless the page is empty.
-#[derive(QueryableByName, Debug)]
+#[derive(Queryable, Debug)]
 pub struct ListingRow {
-    #[diesel(sql_type = BigInt)]
     pub total: i64,
-    #[diesel(sql_type = Nullable<Text>)]
     pub counters: Option<String>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     pub recent: Option<i64>,
-    #[diesel(embed)]
     pub row: TransactionRow,
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::prelude::*;
+use diesel::query_dsl::methods::LoadQuery;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{
@@ -90,6 +91,24 @@ impl Adapter {
 
     async fn writer(&self) -> Result<Object<Conn>, StoreError> {
         self.writer.get().await.map_err(pool_error)
+    }
+
+    /// Reads rows in one hop, decoded where they are read: the wrapper's own way copies every value first.
+    async fn rows<R, S>(&self, statement: S) -> Result<Vec<R>, StoreError>
+    where
+        R: Send + 'static,
+        S: RunQueryDsl<SqliteConnection>
+            + for<'q> LoadQuery<'q, SqliteConnection, R>
+            + Send
+            + 'static,
+    {
+        let adapter = self.clone();
+        self.run(async move {
+            let mut conn = adapter.reader().await?;
+            let rows = conn.spawn_blocking(move |conn| statement.load(conn));
+            Ok(rows.await?)
+        })
+        .await
     }
 
     /// Runs statements in one transaction; how many rows each touched.

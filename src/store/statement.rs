@@ -3,6 +3,7 @@
 //! Diesel's own `sql_query` is prepared anew at every use, which costs PostgreSQL a round trip.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use diesel::backend::Backend;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -58,6 +59,50 @@ impl Statement {
             sql: sql.into(),
             binds,
         }
+    }
+}
+
+/// A statement whose rows are read by position: the `Columns` are the SQL types of what it selects, in order. Read by
+/// name, every column of every row is looked for among all of them.
+#[derive(Debug)]
+pub struct Selecting<Columns> {
+    statement: Statement,
+    columns: PhantomData<fn() -> Columns>,
+}
+
+impl Statement {
+    /// The same, read by position.
+    pub fn selecting<Columns>(self) -> Selecting<Columns> {
+        Selecting {
+            statement: self,
+            columns: PhantomData,
+        }
+    }
+}
+
+impl<Columns> Clone for Selecting<Columns> {
+    fn clone(&self) -> Self {
+        self.statement.clone().selecting()
+    }
+}
+
+impl<Columns> QueryId for Selecting<Columns> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Columns> Query for Selecting<Columns> {
+    type SqlType = Columns;
+}
+
+impl<Columns, C> diesel::RunQueryDsl<C> for Selecting<Columns> {}
+
+impl<Columns, DB: Backend> QueryFragment<DB> for Selecting<Columns>
+where
+    Statement: QueryFragment<DB>,
+{
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.statement.walk_ast(out)
     }
 }
 

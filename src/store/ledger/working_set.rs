@@ -11,9 +11,9 @@ use crate::store::StoreError;
 use crate::store::dialect::Dialect;
 use crate::store::news_codec;
 use crate::store::rows::{
-    EndpointFactsRow, HeadRow, TransactionRow, UnnamedRow, WaitingRow, event_types,
+    EndpointFactsRow, HeadRow, TransactionRow, TransactionSql, UnnamedRow, WaitingRow, event_types,
 };
-use crate::store::statement::Statement;
+use crate::store::statement::{Selecting, Statement};
 
 /// What a batch's lookups returned.
 #[derive(Default)]
@@ -36,15 +36,15 @@ pub struct FollowUp {
 
 impl FollowUp {
     /// The statements that find the transactions.
-    pub fn transaction_lookups(&self, dialect: Dialect) -> Vec<Statement> {
+    pub fn transaction_lookups(&self, dialect: Dialect) -> Vec<Selecting<TransactionSql>> {
         let mut statements = transaction_lookups(dialect, &self.lookups);
-        statements.extend(load::by_ids_of_anyone(dialect, &self.foreign));
+        statements.extend(load::by_ids_of_anyone(dialect, &self.foreign).map(Statement::selecting));
         statements
     }
 }
 
 /// The first look: by provider ids, by the partners' own ids, by our ids.
-pub fn transaction_lookups(dialect: Dialect, lookups: &Lookups) -> Vec<Statement> {
+pub fn transaction_lookups(dialect: Dialect, lookups: &Lookups) -> Vec<Selecting<TransactionSql>> {
     [
         load::by_values(dialect, &lookups.values),
         load::by_client_requests(dialect, &lookups.client_requests),
@@ -52,6 +52,7 @@ pub fn transaction_lookups(dialect: Dialect, lookups: &Lookups) -> Vec<Statement
     ]
     .into_iter()
     .flatten()
+    .map(Statement::selecting)
     .collect()
 }
 

@@ -25,8 +25,8 @@ use crate::store::dialect::Dialect;
 use crate::store::ledger::load;
 use crate::store::ledger::working_set::kept;
 use crate::store::rows::{
-    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, ListingRow, TimelineRow, TransactionRow,
-    UnclaimedRow,
+    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, ListingRow, ListingSql, TimelineRow,
+    TransactionRow, TransactionSql, UnclaimedRow,
 };
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, KeyHolder, Listing, Retention, Store,
@@ -38,7 +38,7 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(3600);
 
 impl Adapter {
     /// Runs a unit of work on the store's runtime, and waits for it no longer than the time limit.
-    async fn run<T: Send + 'static>(
+    pub(in crate::store) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -58,30 +58,6 @@ impl Adapter {
                 "no answer within {limit:?}"
             ))),
         }
-    }
-
-    /// Reads rows; a connection that turns out to be closed is replaced once.
-    async fn rows<R>(&self, statement: Statement) -> Result<Vec<R>, StoreError>
-    where
-        R: Send + 'static,
-        Statement: for<'q> diesel_async::methods::LoadQuery<'q, Conn, R>,
-    {
-        let adapter = self.clone();
-        self.run(async move {
-            let mut conn = adapter.reader().await?;
-            match statement.clone().load(&mut *conn).await {
-                Err(error) => match StoreError::from(error) {
-                    StoreError::Unavailable(_) => {
-                        drop(conn);
-                        let mut conn = adapter.reader().await?;
-                        Ok(statement.load(&mut *conn).await?)
-                    }
-                    error => Err(error),
-                },
-                Ok(rows) => Ok(rows),
-            }
-        })
-        .await
     }
 
     async fn migrated<T: Send + 'static>(
@@ -153,7 +129,7 @@ impl Store for Adapter {
         limit: i64,
     ) -> Result<Vec<Unclaimed>, StoreError> {
         let rows = self
-            .rows::<UnclaimedRow>(load::unclaimed(before, limit))
+            .rows::<UnclaimedRow, _>(load::unclaimed(before, limit))
             .await?;
         let mut unclaimed = Vec::with_capacity(rows.len());
         for row in rows {
@@ -174,7 +150,9 @@ impl Store for Adapter {
         now: Instant,
     ) -> Result<Listing, StoreError> {
         let statement = search_sql::list(DIALECT, partner, &search, now);
-        let rows = self.rows::<ListingRow>(statement).await?;
+        let rows = self
+            .rows::<ListingRow, _>(statement.selecting::<ListingSql>())
+            .await?;
         search_sql::listing(rows, &search)
     }
 
@@ -187,7 +165,9 @@ impl Store for Adapter {
             return Ok(BulkFound::default());
         }
         let statement = search_sql::bulk(DIALECT, partner, &lookup);
-        let rows = self.rows::<TransactionRow>(statement).await?;
+        let rows = self
+            .rows::<TransactionRow, _>(statement.selecting::<TransactionSql>())
+            .await?;
         Ok(BulkFound {
             transactions: rows
                 .into_iter()
@@ -203,10 +183,10 @@ impl Store for Adapter {
     ) -> Result<Option<(Transaction, Vec<TimelineEntry>)>, StoreError> {
         // The timeline first: what is read after it can only be newer.
         let timeline = self
-            .rows::<TimelineRow>(search_sql::timeline(partner, id))
+            .rows::<TimelineRow, _>(search_sql::timeline(partner, id))
             .await?;
         let found = self
-            .rows::<TransactionRow>(search_sql::find(partner, id))
+            .rows::<TransactionRow, _>(search_sql::find(partner, id).selecting::<TransactionSql>())
             .await?;
         let Some(row) = found.into_iter().next() else {
             return Ok(None);
@@ -228,7 +208,7 @@ impl Store for Adapter {
         values: Vec<String>,
     ) -> Result<Vec<PartnerId>, StoreError> {
         let statement = search_sql::route_owners(DIALECT, provider.as_str(), &values);
-        let rows = self.rows::<IdRow>(statement).await?;
+        let rows = self.rows::<IdRow, _>(statement).await?;
         Ok(rows.into_iter().map(|row| PartnerId(row.id.0)).collect())
     }
 
@@ -333,7 +313,7 @@ impl Store for Adapter {
         now: Instant,
     ) -> Result<Vec<(PartnerId, EndpointId)>, StoreError> {
         let rows = self
-            .rows::<DueEndpointRow>(deliveries::due_endpoints(now))
+            .rows::<DueEndpointRow, _>(deliveries::due_endpoints(now))
             .await?;
         Ok(rows
             .into_iter()
@@ -391,7 +371,7 @@ impl Store for Adapter {
     }
 
     async fn count_backlog(&self) -> Result<Backlog, StoreError> {
-        let rows = self.rows::<BacklogRow>(housekeeping::backlog()).await?;
+        let rows = self.rows::<BacklogRow, _>(housekeeping::backlog()).await?;
         Ok(rows
             .into_iter()
             .next()
@@ -405,7 +385,7 @@ impl Store for Adapter {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let statement = Statement::new("SELECT id FROM partners LIMIT 1");
-        self.rows::<IdRow>(statement).await.map(drop)
+        self.rows::<IdRow, _>(statement).await.map(drop)
     }
 
     async fn migrate(&self) -> Result<Vec<String>, StoreError> {

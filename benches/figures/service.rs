@@ -1,0 +1,120 @@
+//! The service as its operator runs it: the release binary, its settings in the environment, its command line.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use serde_json::Value;
+
+use super::load;
+
+/// How to run the program.
+pub struct Program {
+    pub binary: PathBuf,
+    settings: Vec<(String, String)>,
+    folder: PathBuf,
+}
+
+impl Program {
+    pub fn new(binary: PathBuf, database_url: &str, folder: PathBuf) -> Self {
+        let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+        let settings = [
+            ("DATABASE_URL", database_url),
+            ("MASTER_KEY", &key),
+            ("RATE_LIMIT_GET", "1000000"),
+            ("RATE_LIMIT_POST", "1000000"),
+            ("RATE_LIMIT_WRITE", "1000000"),
+            ("WEBHOOK_ALLOW_PRIVATE", "true"),
+            // The rows that are measured must stay.
+            ("RETENTION_CALLBACKS", "3000d"),
+            ("RETENTION_DELIVERIES", "3000d"),
+            ("RETENTION_EVENTS", "3000d"),
+            ("RUST_LOG", "warn"),
+        ];
+        Self {
+            binary,
+            settings: settings
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec(),
+            folder,
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .env_clear()
+            .envs(self.settings.iter().cloned())
+            .current_dir(&self.folder);
+        command
+    }
+
+    /// Runs one of the short commands with `--json`; what it printed.
+    pub fn run(&self, arguments: &[&str]) -> Value {
+        let done = self
+            .command()
+            .args(arguments)
+            .arg("--json")
+            .output()
+            .unwrap();
+        assert!(
+            done.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        serde_json::from_slice(&done.stdout).unwrap()
+    }
+
+    /// Starts the service and waits until it is ready.
+    pub fn serve(&self) -> Service {
+        let address = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .unwrap();
+        let started = Instant::now();
+        let child = self
+            .command()
+            .args(["serve", "--listen", &address.to_string()])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let request = b"GET /readyz HTTP/1.1\r\nhost: figures\r\n\r\n";
+        while !load::ask_once(address, request).is_ok_and(|answer| answer.status == 200) {
+            assert!(started.elapsed() < Duration::from_secs(30), "never ready");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Service {
+            address,
+            ready_after: started.elapsed(),
+            child,
+        }
+    }
+}
+
+/// The running service; stopped with this value.
+pub struct Service {
+    pub address: SocketAddr,
+    pub ready_after: Duration,
+    child: Child,
+}
+
+impl Service {
+    /// A line of its memory, in megabytes: `VmRSS` now, `VmHWM` at most so far.
+    pub fn memory(&self, name: &str) -> f64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok())
+            .map_or(f64::NAN, |kilobytes| kilobytes / 1024.0)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let _ = self.child.wait();
+    }
+}
