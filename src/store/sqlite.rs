@@ -70,7 +70,7 @@ impl Adapter {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let mut adapter = Self {
-            readers: pool(path, settings.pool_size)?,
+            readers: pool(path, settings.pool_size.min(useful_readers()))?,
             writer: pool(path, 1)?,
             runtime: Handle::current(),
             timeout: settings.timeout,
@@ -126,6 +126,12 @@ impl Adapter {
             .await
             .map_err(StoreError::from)
     }
+}
+
+/// Readers work on this machine's own cores and share SQLite's locks: more of them than cores only wait for each
+/// other. Two at least, so that a long read does not hold up everybody.
+fn useful_readers() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
 }
 
 fn pool(path: &str, size: usize) -> Result<Pool<Conn>, StoreError> {
