@@ -12,6 +12,7 @@
 mod support;
 
 mod api;
+mod commands;
 mod house_rules;
 mod kill;
 mod store;
