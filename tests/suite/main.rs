@@ -16,4 +16,5 @@ mod commands;
 mod fuzz;
 mod house_rules;
 mod kill;
+mod outage;
 mod store;
