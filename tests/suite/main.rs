@@ -17,4 +17,5 @@ mod fuzz;
 mod house_rules;
 mod kill;
 mod outage;
+mod slow_clients;
 mod store;
