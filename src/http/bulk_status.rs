@@ -74,7 +74,11 @@ pub async fn find(
     Ok(HttpResponse::Ok().json(answer))
 }
 
-fn lookup(fields: &Fields) -> Result<BulkLookup, ApiError> {
+/// The ids that a body asks for.
+///
+/// # Errors
+/// VALIDATION_1001 to 1004.
+pub fn lookup(fields: &Fields) -> Result<BulkLookup, ApiError> {
     fields.only(&LISTS)?;
     let [ids, conversations, clients] = LISTS.map(|name| fields.texts(name));
     let (ids, conversations, clients) = (ids?, conversations?, clients?);

@@ -34,6 +34,7 @@ use crate::store::Store;
 use error::{ApiError, ErrorCode};
 
 pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
+pub use bulk_status::lookup as bulk_lookup;
 pub use observe::observe;
 pub use operation::OPENAPI;
 pub use rate_limit::{Bucket, Quota};

@@ -1,6 +1,7 @@
 //! Reading what callers send: bodies within their limits, JSON objects field by field, query strings name by name.
 //! A name that is unknown, repeated or empty is an error that says so: a misspelt filter never returns everything.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -74,29 +75,7 @@ pub async fn json_object(request: &HttpRequest, payload: Payload) -> Result<Fiel
     let bytes = body(payload).await?;
     check_media_type(request)?;
     Query::parse(request.query_string(), &[])?;
-    let object: Object = serde_json::from_slice(&bytes).map_err(|error| {
-        if error.is_data() {
-            ApiError::body("The body must be a JSON object")
-        } else {
-            ApiError::body(format!(
-                "The body is not JSON (line {}, column {})",
-                error.line(),
-                error.column()
-            ))
-        }
-    })?;
-    for (index, (name, _)) in object.0.iter().enumerate() {
-        if object.0.iter().take(index).any(|(other, _)| other == name) {
-            return Err(ApiError::field(quote(name), "was sent more than once"));
-        }
-    }
-    Ok(Fields(
-        object
-            .0
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .collect(),
-    ))
+    Fields::parse(&bytes)
 }
 
 fn check_media_type(request: &HttpRequest) -> Result<(), ApiError> {
@@ -151,6 +130,35 @@ impl<'de> Deserialize<'de> for Object {
 pub struct Fields(Vec<(String, Value)>);
 
 impl Fields {
+    /// Reads a JSON object.
+    ///
+    /// # Errors
+    /// VALIDATION_1003 for anything that is no JSON object, VALIDATION_1002 for a name that was sent more than once.
+    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let object: Object = serde_json::from_slice(body).map_err(|error| {
+            if error.is_data() {
+                ApiError::body("The body must be a JSON object")
+            } else {
+                ApiError::body(format!(
+                    "The body is not JSON (line {}, column {})",
+                    error.line(),
+                    error.column()
+                ))
+            }
+        })?;
+        let mut names = HashSet::with_capacity(object.0.len());
+        if let Some((name, _)) = object.0.iter().find(|(name, _)| !names.insert(name)) {
+            return Err(ApiError::field(quote(name), "was sent more than once"));
+        }
+        Ok(Self(
+            object
+                .0
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .collect(),
+        ))
+    }
+
     /// Refuses every field that is not one of `known`.
     ///
     /// # Errors

@@ -12,6 +12,10 @@
 mod support;
 
 mod api;
+mod commands;
+mod fuzz;
 mod house_rules;
 mod kill;
+mod outage;
+mod slow_clients;
 mod store;

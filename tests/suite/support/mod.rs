@@ -4,6 +4,8 @@ pub mod app;
 pub mod build;
 pub mod openapi;
 pub mod postgres;
+pub mod program;
+pub mod recount;
 
 use std::path::Path;
 use std::sync::Arc;
