@@ -41,6 +41,7 @@ account=$("$program" account create --partner "$(field id <<<"$partner")" --prov
 token=$(field callback_token <<<"$account")
 export CALLBACK_TOKEN="$token"
 
+touch log
 "$program" serve --listen 127.0.0.1:0 2>log &
 pid=$!
 address=
