@@ -118,7 +118,7 @@ impl Keys {
         source: Option<IpAddr>,
     ) -> Result<KeyHolder, ApiError> {
         // A key that worked before is never refused for its neighbour's guesses; an unseen one waits like a wrong one.
-        let is_exempt = self.accepted.contains_key(&digest);
+        let is_exempt = self.accepted.get(&digest).await.is_some();
         if !is_exempt {
             self.failures.reserve(source)?;
         }

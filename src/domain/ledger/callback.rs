@@ -4,7 +4,7 @@ use crate::domain::identity::{AccountId, PartnerId, TransactionId};
 use crate::domain::status::Status;
 use crate::domain::status_update::{CallbackKind, Correlation, News, StatusUpdate, Unregistered};
 use crate::domain::timeline::TimelineKind;
-use crate::domain::transaction::{Provider, ProviderIds, RegisteredIds, Transaction};
+use crate::domain::transaction::{Kind, Provider, ProviderIds, RegisteredIds, Transaction};
 
 use super::working_set::{Key, Ledger, Match, Waiting};
 use super::{
@@ -179,15 +179,15 @@ impl Ledger {
             return waiting_or_unmatched(&update.correlation);
         };
         let account = arrival.account.as_deref();
-        if let Some(shortcode) = &facts.shortcode
-            && !account.is_some_and(|account| account.owns_shortcode(shortcode))
-        {
-            return Judgement::new(CallbackState::Unmatched, None)
-                .because(format!("shortcode {shortcode:?} is not this account's"));
-        }
-        // A confirmation of C2B is complete in itself; any other payment may be one that was registered and whose
-        // ids are still on their way to us.
-        if facts.shortcode.is_none() && self.may_be_early(partner, arrival.provider) {
+        if facts.kind == Kind::C2b {
+            // Complete in itself, if the money came to this account.
+            let shortcode = facts.shortcode.as_deref().unwrap_or("missing");
+            if !account.is_some_and(|account| account.owns_shortcode(shortcode)) {
+                return Judgement::new(CallbackState::Unmatched, None)
+                    .because(format!("shortcode {shortcode:?} is not this account's"));
+            }
+        } else if self.may_be_early(partner, arrival.provider) {
+            // It may be one that was registered and whose ids are still on their way to us.
             return waiting_or_unmatched(&update.correlation);
         }
         let account_id = account.map(|account| account.id);

@@ -2,6 +2,7 @@
 
 use crate::domain::money::Amount;
 use crate::domain::status_update::Balance;
+use crate::providers::json;
 
 /// The accounts in a balance text. Names and their number are data; fields may be missing at the end.
 pub(super) fn accounts(text: &str) -> Vec<Balance> {
@@ -13,8 +14,12 @@ pub(super) fn accounts(text: &str) -> Vec<Balance> {
 
 fn from_pipes(account: &str) -> Option<Balance> {
     let mut fields = account.split('|').map(str::trim);
-    let name = fields.next().filter(|name| !name.is_empty())?.to_owned();
-    let currency = fields.next().filter(|code| !code.is_empty())?.to_owned();
+    // A name is a key in the table, and a key has a largest size.
+    let mut word = || {
+        let word = fields.next().filter(|word| !word.is_empty())?;
+        json::id(word.to_owned())
+    };
+    let (name, currency) = (word()?, word()?);
     let mut amount = || {
         fields
             .next()
@@ -57,6 +62,14 @@ fn from_map(text: &str) -> Option<Balance> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_whose_name_is_no_name_is_left_out() {
+        let long = "x".repeat(8_000);
+        let found = accounts(&format!("{long}|KES|1.00&Utility Account|KES|2.00"));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].name, "Utility Account");
+    }
 
     #[test]
     fn accounts_are_found_by_name_wherever_they_stand() {

@@ -1,11 +1,16 @@
 //! Everything Safaricom sends is East Africa Time, which has no summer time: UTC+3, always.
 
-use chrono::{Duration, NaiveDateTime};
+use std::ops::RangeInclusive;
+
+use chrono::{Datelike, Duration, NaiveDateTime};
 
 use crate::domain::clock::Instant;
 
 /// The two formats seen: 14 digits (STK, reversal, C2B) and `06.07.2024 22:48:52` (B2C).
 const FORMATS: [&str; 2] = ["%Y%m%d%H%M%S", "%d.%m.%Y %H:%M:%S"];
+
+/// The years in which a payment can have happened.
+const YEARS: RangeInclusive<i32> = 2000..=9999;
 
 /// An instant from Safaricom's local time.
 pub(super) fn from_eat(text: &str) -> Option<Instant> {
@@ -13,12 +18,24 @@ pub(super) fn from_eat(text: &str) -> Option<Instant> {
     let format = if text.len() == 14 { digits } else { dotted };
     let local = NaiveDateTime::parse_from_str(text, format).ok()?;
     let utc = local.checked_sub_signed(Duration::hours(3))?;
-    Some(utc.and_utc())
+    // Signed years of any length parse too, and no database of ours keeps them.
+    Some(utc.and_utc()).filter(|at| YEARS.contains(&at.year()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn years_of_no_payment_are_no_times() {
+        for text in [
+            "00010101000000",
+            "01.01.-5000 00:00:00",
+            "01.01.99999 00:00:00",
+        ] {
+            assert_eq!(from_eat(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn both_formats_are_three_hours_ahead_of_utc() {
