@@ -4,10 +4,13 @@
 
 mod amount;
 pub mod clickpesa;
+pub mod client;
 mod json;
 pub mod mpesa;
 mod payer;
+pub mod payment_provider;
 mod redaction;
+pub mod token;
 
 #[cfg(test)]
 mod tests;

@@ -59,12 +59,7 @@ const LIBRARIES: [(&[&str], &[&str]); 3] = [
     (&["diesel", "diesel_async", "diesel_migrations"], &["store"]),
     (
         &["reqwest"],
-        &[
-            "providers/mpesa/client.rs",
-            "providers/clickpesa/client.rs",
-            "webhooks/sender.rs",
-            "simulator",
-        ],
+        &["providers/client.rs", "webhooks/sender.rs", "simulator"],
     ),
 ];
 
