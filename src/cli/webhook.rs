@@ -111,6 +111,7 @@ async fn create(
         sealed_secret,
         disabled_at: None,
         created_at: now,
+        transaction_id: None,
     };
     let audit = Desk::audit("webhook.create", Some(partner), id);
     desk.store.insert_endpoint(endpoint, audit).await?;

@@ -3,7 +3,7 @@
 use chrono::Duration;
 
 use super::clock::Instant;
-use super::identity::{DeliveryId, EndpointId, PartnerId};
+use super::identity::{DeliveryId, EndpointId, PartnerId, TransactionId};
 use super::timeline::StatusEvent;
 
 /// Where a partner wants to be told.
@@ -25,6 +25,8 @@ pub struct Endpoint {
     pub disabled_at: Option<Instant>,
     /// Since when; only later events are sent.
     pub created_at: Instant,
+    /// Set if it is told of this one transaction only.
+    pub transaction_id: Option<TransactionId>,
 }
 
 impl std::fmt::Debug for Endpoint {

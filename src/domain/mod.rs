@@ -2,6 +2,7 @@
 //! Pure: no I/O, no serde, nothing of ours imported. Everything else translates to and from these types.
 
 pub mod account;
+pub mod asking;
 pub mod clock;
 pub mod delivery;
 pub mod identity;
@@ -9,6 +10,7 @@ pub mod ledger;
 pub mod money;
 pub mod msisdn;
 pub mod partner;
+pub mod payment;
 pub mod search;
 pub mod statistics;
 pub mod status;

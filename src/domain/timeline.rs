@@ -31,10 +31,12 @@ pub enum TimelineKind {
     AmountMismatch,
     /// News that contradicts what stands; nothing moved.
     Conflict,
+    /// The provider was asked until the time for it was over: a person must look.
+    Stuck,
 }
 
 impl TimelineKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Registered,
         Self::StatusChanged,
         Self::LateSuccess,
@@ -45,6 +47,7 @@ impl TimelineKind {
         Self::Timeout,
         Self::AmountMismatch,
         Self::Conflict,
+        Self::Stuck,
     ];
 
     /// The word in answers and in the table.
@@ -60,6 +63,7 @@ impl TimelineKind {
             Self::Timeout => "timeout",
             Self::AmountMismatch => "amount_mismatch",
             Self::Conflict => "conflict",
+            Self::Stuck => "stuck",
         }
     }
 }

@@ -12,7 +12,7 @@ use super::error::{ApiError, ErrorCode};
 use super::request::{Fields, Query, json_object, missing, quote, wrong_type};
 use super::wire::TransactionBody;
 use crate::domain::identity::{PartnerId, TransactionId};
-use crate::domain::ledger::{Attachment, Command, Outcome, Refusal, Registration};
+use crate::domain::ledger::{Attachment, Command, Outcome, Refusal, Registration, TWIN_SPAN};
 use crate::domain::money::{Amount, MAX_AMOUNT_MINOR};
 use crate::domain::msisdn::{Msisdn, MsisdnInput};
 use crate::domain::timeline::TimelineEntry;
@@ -95,7 +95,9 @@ pub async fn register(
             None,
         )),
         Outcome::Refused(refusal) => Err(refused(refusal)),
-        Outcome::Attached(_) | Outcome::Recorded(_) => Err(ApiError::server()),
+        Outcome::Attached(_) | Outcome::Answered(_) | Outcome::Recorded(_) => {
+            Err(ApiError::server())
+        }
     }
 }
 
@@ -158,7 +160,9 @@ pub async fn attach(
             None,
         )),
         Outcome::Refused(refusal) => Err(refused(refusal)),
-        Outcome::Registered { .. } | Outcome::Recorded(_) => Err(ApiError::server()),
+        Outcome::Registered { .. } | Outcome::Answered(_) | Outcome::Recorded(_) => {
+            Err(ApiError::server())
+        }
     }
 }
 
@@ -195,7 +199,7 @@ fn registration(partner_id: PartnerId, fields: &Fields) -> Result<Registration, 
     let owned = |name: &str| fields.text(name).map(|text| text.map(str::to_owned));
     Ok(Registration {
         partner_id,
-        client_request_id: fields.required_text("client_request_id")?.to_owned(),
+        client_request_id: Some(fields.required_text("client_request_id")?.to_owned()),
         provider,
         kind,
         msisdn: msisdn(fields, provider)?,
@@ -207,6 +211,7 @@ fn registration(partner_id: PartnerId, fields: &Fields) -> Result<Registration, 
         account_reference: owned("account_reference")?,
         ids: provider_ids(fields)?,
         original_id,
+        intent: None,
     })
 }
 
@@ -283,6 +288,13 @@ fn refused(refusal: Refusal) -> ApiError {
         Refusal::Fixed { field } => ApiError::conflict(
             field.as_str(),
             "has another value already, which cannot be changed",
+        ),
+        Refusal::Twin { transaction_id } => ApiError::conflict(
+            "client_request_id",
+            format!(
+                "is missing, and transaction {transaction_id} of the last {} minutes is the same payment",
+                TWIN_SPAN.num_minutes()
+            ),
         ),
         Refusal::OriginalUnknown => ApiError {
             code: ErrorCode::InvalidField,

@@ -30,6 +30,7 @@ use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
 use crate::domain::identity::{AccountId, EndpointId, KeyId, PartnerId, TransactionId};
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
+use crate::domain::payment::PaymentRecord;
 use crate::domain::search::{BulkLookup, Cursor, Search};
 use crate::domain::statistics::Statistics;
 use crate::domain::status::Status;
@@ -196,6 +197,8 @@ pub struct Backlog {
     pub pending_deliveries: i64,
     /// Kept callbacks whose id nobody knows yet.
     pub waiting_callbacks: i64,
+    /// Transactions that are asked about no more, though nobody knows what became of them.
+    pub stuck_transactions: i64,
 }
 
 /// Everything the rest of the house asks of the database.
@@ -232,6 +235,29 @@ pub trait Store: Send + Sync + 'static {
         id: TransactionId,
     ) -> Result<Option<(Transaction, Vec<TimelineEntry>)>, StoreError>;
 
+    /// What is remembered of a payment started through us.
+    async fn find_payment(
+        &self,
+        partner: PartnerId,
+        id: TransactionId,
+    ) -> Result<Option<PaymentRecord>, StoreError>;
+    /// The partners with a transaction whose provider is due to be asked.
+    async fn list_partners_to_ask(&self, now: Instant) -> Result<Vec<PartnerId>, StoreError>;
+    /// Takes up to `limit` of a partner's transactions that are due to be asked about, those that waited longest first;
+    /// nobody else gets them before `until`.
+    async fn claim_questions(
+        &self,
+        partner: PartnerId,
+        limit: i64,
+        now: Instant,
+        until: Instant,
+    ) -> Result<Vec<Transaction>, StoreError>;
+    /// The transactions that are asked about no more, of one partner or of all, newest first, and since when.
+    async fn list_stuck(
+        &self,
+        partner: Option<PartnerId>,
+        limit: i64,
+    ) -> Result<Vec<(Transaction, Instant)>, StoreError>;
     /// The account a callback token names.
     async fn find_account_by_token(&self, token: String) -> Result<Option<Account>, StoreError>;
     /// The partners that hold any of these provider ids, for callbacks without a token.

@@ -224,12 +224,14 @@ async fn load(
             None => Ok(Vec::new()),
         }
     };
-    let transactions = try_join_all(transaction_lookups(DIALECT, lookups).into_iter().map(
-        async |statement| {
-            let mut conn = conn;
-            statement.load(&mut conn).await
-        },
-    ));
+    let transactions = try_join_all(
+        transaction_lookups(DIALECT, lookups, early_since)
+            .into_iter()
+            .map(async |statement| {
+                let mut conn = conn;
+                statement.load(&mut conn).await
+            }),
+    );
     let (endpoints, waiting, unnamed, transactions) =
         tokio::try_join!(endpoints, waiting, unnamed, transactions)?;
     loaded.endpoints = endpoints;
@@ -246,6 +248,11 @@ async fn load(
         for statement in more.transaction_lookups(DIALECT) {
             loaded.add_transactions(statement.load(&mut conn).await?)?;
         }
+    }
+    if let Some(statement) = loaded.own_endpoints(DIALECT, lookups) {
+        let mut conn = conn;
+        let rows = statement.load(&mut conn).await?;
+        loaded.add_endpoints(rows);
     }
     loaded.into_working_set()
 }

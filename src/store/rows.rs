@@ -18,6 +18,7 @@ use crate::domain::identity::{
 use crate::domain::money::{Amount, Currency};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::partner::{ApiKey, Partner};
+use crate::domain::payment::{CallAnswer, PaymentRecord};
 use crate::domain::status::Status;
 use crate::domain::timeline::{StatusEvent, TimelineEntry, TimelineKind};
 use crate::domain::transaction::{Kind, Provider, ProviderIds, RegisteredIds, Transaction};
@@ -236,6 +237,24 @@ pub struct IdRow {
     pub id: Id,
 }
 
+/// One partner.
+#[derive(QueryableByName, Debug)]
+pub struct PartnerIdRow {
+    #[diesel(sql_type = IdSql)]
+    pub partner_id: Id,
+}
+
+/// A transaction that is asked about no more.
+#[derive(QueryableByName, Debug)]
+pub struct StuckRow {
+    #[diesel(sql_type = IdSql)]
+    pub partner_id: Id,
+    #[diesel(sql_type = IdSql)]
+    pub transaction_id: Id,
+    #[diesel(sql_type = InstantSql)]
+    pub stuck_at: At,
+}
+
 /// A partner's feed head.
 #[derive(QueryableByName, Debug)]
 pub struct HeadRow {
@@ -254,6 +273,8 @@ pub struct EndpointFactsRow {
     pub partner_id: Id,
     #[diesel(sql_type = Text)]
     pub events: String,
+    #[diesel(sql_type = diesel::sql_types::Nullable<IdSql>)]
+    pub transaction_id: Option<Id>,
 }
 
 /// A kept callback.
@@ -307,6 +328,8 @@ pub struct BacklogRow {
     pub pending_deliveries: i64,
     #[diesel(sql_type = BigInt)]
     pub waiting_callbacks: i64,
+    #[diesel(sql_type = BigInt)]
+    pub stuck_transactions: i64,
 }
 
 /// A delivery just claimed, with its endpoint and its event.
@@ -376,6 +399,7 @@ impl TryFrom<ClaimedRow> for ClaimedDelivery {
                 sealed_secret: row.sealed_secret,
                 disabled_at: None,
                 created_at: row.endpoint_created_at.0,
+                transaction_id: None,
             },
             event: StatusEvent {
                 id: EventId(row.event_id.0),
@@ -552,6 +576,7 @@ pub struct EndpointRow {
     pub sealed_secret: Vec<u8>,
     pub disabled_at: Option<At>,
     pub created_at: At,
+    pub transaction_id: Option<Id>,
 }
 
 impl EndpointRow {
@@ -565,6 +590,7 @@ impl EndpointRow {
             sealed_secret: endpoint.sealed_secret.clone(),
             disabled_at: endpoint.disabled_at.map(At),
             created_at: At(endpoint.created_at),
+            transaction_id: endpoint.transaction_id.map(|id| Id(id.0)),
         }
     }
 }
@@ -584,6 +610,54 @@ impl From<EndpointRow> for Endpoint {
             description: row.description,
             sealed_secret: row.sealed_secret,
             disabled_at: row.disabled_at.map(|at| at.0),
+            created_at: row.created_at.0,
+            transaction_id: row.transaction_id.map(|id| TransactionId(id.0)),
+        }
+    }
+}
+
+/// A payment started through us.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = schema::payments)]
+pub struct PaymentRow {
+    pub partner_id: Id,
+    pub transaction_id: Id,
+    pub account_id: Id,
+    pub digest: String,
+    pub reference: Option<String>,
+    pub outcome: Option<String>,
+    pub code: Option<String>,
+    pub message: Option<String>,
+    pub customer_message: Option<String>,
+    pub is_retryable: bool,
+    pub created_at: At,
+}
+
+impl From<PaymentRow> for PaymentRecord {
+    fn from(row: PaymentRow) -> Self {
+        let answer = match row.outcome.as_deref() {
+            Some("accepted") => Some(CallAnswer::Accepted {
+                code: row.code,
+                description: row.message,
+                customer_message: row.customer_message,
+            }),
+            Some("refused") => Some(CallAnswer::Refused {
+                code: row.code,
+                message: row.message.unwrap_or_default(),
+                is_retryable: row.is_retryable,
+            }),
+            Some(_) => Some(CallAnswer::Unknown {
+                reason: row.message.unwrap_or_default(),
+            }),
+            None => None,
+        };
+        Self {
+            partner_id: PartnerId(row.partner_id.0),
+            transaction_id: TransactionId(row.transaction_id.0),
+            account_id: AccountId(row.account_id.0),
+            digest: row.digest,
+            reference: row.reference,
+            answer,
             created_at: row.created_at.0,
         }
     }

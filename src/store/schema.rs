@@ -62,6 +62,26 @@ diesel::table! {
         disabled_at -> Nullable<InstantSql>,
         removed_at -> Nullable<InstantSql>,
         created_at -> InstantSql,
+        transaction_id -> Nullable<IdSql>,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    payments (partner_id, transaction_id) {
+        partner_id -> IdSql,
+        transaction_id -> IdSql,
+        account_id -> IdSql,
+        digest -> Text,
+        reference -> Nullable<Text>,
+        outcome -> Nullable<Text>,
+        code -> Nullable<Text>,
+        message -> Nullable<Text>,
+        customer_message -> Nullable<Text>,
+        is_retryable -> Bool,
+        created_at -> InstantSql,
     }
 }
 
@@ -136,6 +156,7 @@ diesel::table! {
         created_at -> InstantSql,
         transaction_id -> IdSql,
         ask_at -> InstantSql,
+        stuck_at -> Nullable<InstantSql>,
     }
 }
 

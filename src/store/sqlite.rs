@@ -203,7 +203,7 @@ fn load(
     if let Some(statement) = lookup::unnamed(DIALECT, &lookups.unnamed, early_since) {
         loaded.unnamed = statement.load(conn)?;
     }
-    for statement in transaction_lookups(DIALECT, lookups) {
+    for statement in transaction_lookups(DIALECT, lookups, early_since) {
         loaded.add_transactions(statement.load(conn)?)?;
     }
     while let Some(more) = loaded.follow_up(lookups)? {
@@ -213,6 +213,10 @@ fn load(
         for statement in more.transaction_lookups(DIALECT) {
             loaded.add_transactions(statement.load(conn)?)?;
         }
+    }
+    if let Some(statement) = loaded.own_endpoints(DIALECT, lookups) {
+        let rows = statement.load(conn)?;
+        loaded.add_endpoints(rows);
     }
     loaded.into_working_set()
 }

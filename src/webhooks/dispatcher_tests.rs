@@ -105,6 +105,7 @@ impl House {
             description: None,
             sealed_secret: self.vault.seal(&owner, secret.reveal().as_bytes()).unwrap(),
             disabled_at: None,
+            transaction_id: None,
             created_at: now,
         };
         let audit = self.audit("endpoint.create");
@@ -116,7 +117,7 @@ impl House {
     async fn register(&self, name: &str) -> TransactionId {
         let registration = Registration {
             partner_id: self.partner,
-            client_request_id: name.to_owned(),
+            client_request_id: Some(name.to_owned()),
             provider: Provider::Mpesa,
             kind: Kind::StkPush,
             origin: "test".to_owned(),
@@ -128,6 +129,7 @@ impl House {
             tenant_id: None,
             customer_id: None,
             original_id: None,
+            intent: None,
         };
         let command = Command::Register(Box::new(registration));
         match self.store.record(command).await.unwrap() {

@@ -166,6 +166,7 @@ pub async fn make_endpoint(
             .map_err(sealing)?,
         disabled_at: None,
         created_at: now,
+        transaction_id: None,
     };
     let audit = Desk::audit("webhook.create", Some(partner.id), id);
     store.insert_endpoint(endpoint, audit).await?;

@@ -9,7 +9,7 @@ use crate::domain::transaction::{IdField, Provider, ProviderIds, Transaction};
 
 use super::CallbackState;
 use super::callback::Judgement;
-use super::working_set::{Key, Ledger};
+use super::working_set::{Ask, Key, Ledger};
 
 /// What news means for a transaction as it stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -283,7 +283,9 @@ impl Ledger {
     fn news(&mut self, key: Key, update: &StatusUpdate, source: &str) {
         let now = self.now;
         if let Some(slot) = self.slot(key) {
-            slot.ask_now |= update.class == ResultClass::Unknown;
+            if update.class == ResultClass::Unknown {
+                slot.ask = Ask::At(now);
+            }
             if let Some(word) = &update.provider_status
                 && slot.now.provider_status.as_ref() != Some(word)
             {

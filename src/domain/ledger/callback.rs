@@ -6,7 +6,7 @@ use crate::domain::status_update::{CallbackKind, Correlation, News, StatusUpdate
 use crate::domain::timeline::TimelineKind;
 use crate::domain::transaction::{Kind, Provider, ProviderIds, RegisteredIds, Transaction};
 
-use super::working_set::{Key, Ledger, Match, Waiting};
+use super::working_set::{Ask, Key, Ledger, Match, Waiting};
 use super::{
     Arrival, BalanceReport, CallbackRecord, CallbackState, PROVIDER_ORIGIN, SettledCallback,
     Unclaimed,
@@ -120,6 +120,7 @@ impl Ledger {
             Match::None => waiting_or_unmatched(correlation),
             Match::Contradiction(keys) => self.contradiction(&keys, partner, kind),
             Match::One(key) => {
+                let now = self.now;
                 let is_open = self
                     .transaction(key)
                     .is_some_and(|known| !known.status.is_final());
@@ -128,7 +129,7 @@ impl Ledger {
                     entry.note = Some("queue timeout: the provider will be asked".to_owned());
                     self.note(key, entry);
                     if let Some(slot) = self.slot(key) {
-                        slot.ask_now = true;
+                        slot.ask = Ask::At(now);
                     }
                 }
                 Judgement::new(CallbackState::Noted, Some(key.1)).because("queue timeout")

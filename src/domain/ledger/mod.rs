@@ -4,6 +4,7 @@
 //! waiting, and writes the [`Changes`] in the same database transaction. Everything here is a pure function of
 //! those, so that one set of rules serves both databases, batches of any size, registrations and callbacks alike.
 
+mod answer;
 mod apply;
 mod callback;
 mod register;
@@ -18,8 +19,9 @@ use super::clock::Instant;
 use super::identity::{AccountId, CallbackId, EventId, PartnerId, TransactionId};
 use super::money::{Amount, Currency};
 use super::msisdn::Msisdn;
+use super::payment::{CallAnswer, Intent, PaymentRecord};
 use super::search::Cursor;
-use super::status_update::{Balance, CallbackKind, News};
+use super::status_update::{Balance, CallbackKind, News, StatusUpdate};
 use super::timeline::{StatusEvent, TimelineEntry};
 use super::transaction::{IdField, Kind, Provider, ProviderIds, Transaction};
 
@@ -28,6 +30,9 @@ pub use working_set::{EndpointFacts, Ledger, Lookups, Waiting, WorkingSet};
 /// How long a registered payment may be without provider ids before news of an unknown payment is no longer thought to
 /// be its own. A provider's answer, which brings the ids, takes seconds.
 pub const EARLY_SPAN: Duration = Duration::minutes(5);
+
+/// How long an identical prompt without an idempotency key is taken for the same one sent twice.
+pub const TWIN_SPAN: Duration = Duration::minutes(2);
 
 /// The origin of transactions that a provider's news created.
 pub const PROVIDER_ORIGIN: &str = "provider";
@@ -43,6 +48,8 @@ pub enum Command {
     Callback(Box<Arrival>),
     /// Nobody claimed a payment that a kept callback tells of.
     Unclaimed(Box<Unclaimed>),
+    /// A provider answered a call or a question of ours, or did not.
+    Answered(Box<ProviderAnswer>),
 }
 
 impl Command {
@@ -53,6 +60,7 @@ impl Command {
             Self::Attach(attachment) => Some(attachment.partner_id),
             Self::Callback(arrival) => arrival.partner_id,
             Self::Unclaimed(unclaimed) => Some(unclaimed.kept.partner_id),
+            Self::Answered(answer) => Some(answer.partner_id),
         }
     }
 }
@@ -62,8 +70,8 @@ impl Command {
 pub struct Registration {
     /// Whose.
     pub partner_id: PartnerId,
-    /// The partner's own id: the idempotency key.
-    pub client_request_id: String,
+    /// The partner's own id: the idempotency key. Only a prompt that is started through us may do without.
+    pub client_request_id: Option<String>,
     /// The provider.
     pub provider: Provider,
     /// What it is.
@@ -86,6 +94,8 @@ pub struct Registration {
     pub customer_id: Option<String>,
     /// A reversal: what it takes back.
     pub original_id: Option<TransactionId>,
+    /// Set if the payment is started through us: it is committed before the provider is called.
+    pub intent: Option<Box<Intent>>,
 }
 
 /// Provider ids for a transaction that is already there.
@@ -137,6 +147,53 @@ pub struct Unclaimed {
     pub account_id: Option<AccountId>,
 }
 
+/// What a provider said to a call or a question of ours.
+#[derive(Debug, Clone)]
+pub struct ProviderAnswer {
+    /// Whose.
+    pub partner_id: PartnerId,
+    /// Which transaction.
+    pub transaction_id: TransactionId,
+    /// For the timeline: `call:stk_push`, `query:b2c`.
+    pub source: String,
+    /// What it said.
+    pub word: Word,
+}
+
+/// What came of a call or a question.
+#[derive(Debug, Clone)]
+pub enum Word {
+    /// The call was taken.
+    Accepted {
+        /// The ids the provider gave.
+        ids: ProviderIds,
+        /// STK's MerchantRequestID.
+        merchant_request_id: Option<String>,
+        /// Its words.
+        answer: CallAnswer,
+        /// Set if it told where the payment stands already.
+        update: Option<Box<StatusUpdate>>,
+    },
+    /// The call was refused, or nobody knows what came of it.
+    NotAccepted(CallAnswer),
+    /// A question was answered.
+    News {
+        /// What it said.
+        update: Box<StatusUpdate>,
+        /// When to ask again if that ended nothing.
+        ask_again_at: Instant,
+    },
+    /// A question brought nothing, or its answer will come as a callback.
+    NoNews {
+        /// When to ask again.
+        ask_again_at: Instant,
+        /// Whether the provider did take the question: of an unconfirmed failure it is asked no more then.
+        was_heard: bool,
+    },
+    /// The time for asking is over.
+    Stuck,
+}
+
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -149,6 +206,8 @@ pub enum Outcome {
     },
     /// The ids are attached.
     Attached(Box<Transaction>),
+    /// The provider's answer is written; the transaction as it stands.
+    Answered(Box<Transaction>),
     /// Nothing was changed.
     Refused(Refusal),
     /// The callback is kept.
@@ -181,6 +240,11 @@ pub enum Refusal {
     },
     /// The original of a reversal is not one of the partner's transactions.
     OriginalUnknown,
+    /// The same prompt was sent a moment ago, and no idempotency key tells them apart.
+    Twin {
+        /// The transaction of that one.
+        transaction_id: TransactionId,
+    },
 }
 
 /// What became of a callback.
@@ -280,6 +344,8 @@ pub struct Changed {
     pub after: Transaction,
     /// When to ask the provider about it, while it is worth asking.
     pub ask_at: Option<Instant>,
+    /// Since when it is stuck: it is asked about no more.
+    pub stuck_at: Option<Instant>,
 }
 
 impl Changed {
@@ -320,6 +386,10 @@ pub struct Changes {
     pub settled: Vec<SettledCallback>,
     /// Balances.
     pub balances: Vec<BalanceReport>,
+    /// Payments that are about to be sent to their providers.
+    pub payments: Vec<PaymentRecord>,
+    /// What the providers said to that.
+    pub answers: Vec<(PartnerId, TransactionId, CallAnswer)>,
     /// The last sequence given out, for every partner that got an event.
     pub last_sequences: Vec<(PartnerId, i64)>,
     /// Payments whose paid amount is not the amount asked for.

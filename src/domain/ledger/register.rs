@@ -1,20 +1,28 @@
 //! Registering what another system started, and attaching the provider's ids.
 
 use crate::domain::identity::TransactionId;
+use crate::domain::payment::PaymentRecord;
 use crate::domain::status::Status;
 use crate::domain::timeline::{TimelineEntry, TimelineKind};
 use crate::domain::transaction::{IdField, ProviderIds, RegisteredIds, Transaction};
 
 use super::working_set::{Key, Ledger};
-use super::{Attachment, Outcome, PROVIDER_ORIGIN, Refusal, Registration};
+use super::{Attachment, Outcome, PROVIDER_ORIGIN, Refusal, Registration, TWIN_SPAN};
 
 const API: &str = "api";
 
 impl Ledger {
     pub(super) fn register(&mut self, registration: Registration) -> Outcome {
         let partner = registration.partner_id;
-        if let Some(key) = self.by_client_request(partner, &registration.client_request_id) {
+        let known = registration
+            .client_request_id
+            .as_deref()
+            .and_then(|id| self.by_client_request(partner, id));
+        if let Some(key) = known {
             return self.repeat(key, &registration);
+        }
+        if let Some(refusal) = self.own_id_held(&registration).or(self.twin(&registration)) {
+            return Outcome::Refused(refusal);
         }
         let adopted = match self.holders_of_ids(&registration) {
             Ok(adopted) => adopted,
@@ -45,16 +53,36 @@ impl Ledger {
         } else {
             Status::Accepted
         };
+        let registered_ids = RegisteredIds::of(&registration.ids);
+        let (id, account_id, ids) = match registration.intent {
+            Some(intent) => {
+                self.changes.payments.push(PaymentRecord {
+                    partner_id: registration.partner_id,
+                    transaction_id: intent.transaction_id,
+                    account_id: intent.account_id,
+                    digest: intent.digest,
+                    reference: intent.reference,
+                    answer: None,
+                    created_at: self.now,
+                });
+                (
+                    intent.transaction_id,
+                    Some(intent.account_id),
+                    intent.own_ids,
+                )
+            }
+            None => (TransactionId::new(self.now), None, registration.ids),
+        };
         let transaction = Transaction {
             partner_id: registration.partner_id,
-            id: TransactionId::new(self.now),
-            account_id: None,
+            id,
+            account_id,
             provider: registration.provider,
             kind: registration.kind,
             origin: registration.origin,
-            client_request_id: Some(registration.client_request_id),
-            registered_ids: RegisteredIds::of(&registration.ids),
-            ids: registration.ids,
+            client_request_id: registration.client_request_id,
+            registered_ids,
+            ids,
             merchant_request_id: None,
             msisdn: Some(registration.msisdn),
             payer_key: None,
@@ -96,7 +124,7 @@ impl Ledger {
             }
             transaction.kind = registration.kind;
             transaction.origin = registration.origin;
-            transaction.client_request_id = Some(registration.client_request_id);
+            transaction.client_request_id = registration.client_request_id;
             transaction.msisdn = Some(registration.msisdn);
             transaction.currency = registration.currency;
             transaction.amount = registration.amount;
@@ -136,6 +164,41 @@ impl Ledger {
                 created: false,
             },
         }
+    }
+
+    /// An id of our own making, or the caller's order reference, that another of the partner's transactions has.
+    fn own_id_held(&self, registration: &Registration) -> Option<Refusal> {
+        let intent = registration.intent.as_ref()?;
+        intent.own_ids.known().find_map(|(field, value)| {
+            let holder =
+                self.holder(registration.partner_id, registration.provider, field, value)?;
+            Some(Refusal::Held {
+                field,
+                transaction_id: holder.1,
+            })
+        })
+    }
+
+    /// The same prompt, sent a moment ago. One that its provider refused was never sent: it may be tried again.
+    fn twin(&self, registration: &Registration) -> Option<Refusal> {
+        registration.intent.as_ref()?;
+        if registration.client_request_id.is_some() {
+            return None;
+        }
+        let since = self.now - TWIN_SPAN;
+        self.transactions_of(registration.partner_id)
+            .find(|known| {
+                known.created_at > since
+                    && known.provider == registration.provider
+                    && known.kind == registration.kind
+                    && known.msisdn.as_ref() == Some(&registration.msisdn)
+                    && known.amount == registration.amount
+                    && known.account_reference == registration.account_reference
+                    && !(known.status == Status::Failed && known.ids.conversation_id.is_none())
+            })
+            .map(|known| Refusal::Twin {
+                transaction_id: known.id,
+            })
     }
 
     /// Nobody may hold the ids, but for one payment that only its provider told us of.

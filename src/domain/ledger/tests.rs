@@ -1,5 +1,7 @@
 //! The rules, told as stories: a book stands in for the store, a batch of commands is one `run`.
 
+mod answers;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -26,6 +28,9 @@ struct Book {
     deliveries: Vec<NewDelivery>,
     callbacks: HashMap<CallbackId, CallbackState>,
     balances: Vec<BalanceReport>,
+    payments: Vec<PaymentRecord>,
+    answers: Vec<(TransactionId, CallAnswer)>,
+    stuck: HashSet<TransactionId>,
     mismatches: u64,
 }
 
@@ -44,6 +49,9 @@ impl Book {
             deliveries: Vec::new(),
             callbacks: HashMap::new(),
             balances: Vec::new(),
+            payments: Vec::new(),
+            answers: Vec::new(),
+            stuck: HashSet::new(),
             mismatches: 0,
         }
     }
@@ -72,6 +80,10 @@ impl Book {
             let key = (changed.after.partner_id, changed.after.id);
             assert_eq!(self.transactions.get(&key), changed.before.as_ref());
             self.ask_at.insert(changed.after.id, changed.ask_at);
+            self.stuck.remove(&changed.after.id);
+            if changed.stuck_at.is_some() {
+                self.stuck.insert(changed.after.id);
+            }
             self.transactions.insert(key, changed.after);
         }
         self.lines.extend(changes.lines);
@@ -94,6 +106,10 @@ impl Book {
             self.waiting.retain(|kept| kept.id != settled.id);
         }
         self.balances.extend(changes.balances);
+        self.payments.extend(changes.payments);
+        let answers = changes.answers.into_iter();
+        self.answers
+            .extend(answers.map(|(_, id, answer)| (id, answer)));
         self.mismatches += changes.amount_mismatches;
     }
 
@@ -190,7 +206,7 @@ fn attach(partner_id: PartnerId, transaction_id: TransactionId, ids: ProviderIds
 fn payment(partner: PartnerId, client_request_id: &str) -> Registration {
     Registration {
         partner_id: partner,
-        client_request_id: client_request_id.to_owned(),
+        client_request_id: Some(client_request_id.to_owned()),
         provider: Provider::Mpesa,
         kind: Kind::StkPush,
         origin: "ussd".to_owned(),
@@ -202,6 +218,7 @@ fn payment(partner: PartnerId, client_request_id: &str) -> Registration {
         tenant_id: None,
         customer_id: None,
         original_id: None,
+        intent: None,
     }
 }
 
@@ -1324,6 +1341,7 @@ fn each_endpoint_gets_one_delivery_for_each_event_it_wants() {
         id: crate::domain::identity::EndpointId::new(now),
         partner_id,
         events: events.iter().map(|event| (*event).to_owned()).collect(),
+        transaction_id: None,
     };
     book.endpoints = vec![
         endpoint(book.partner, &[]),

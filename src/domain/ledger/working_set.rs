@@ -6,12 +6,13 @@ use chrono::Duration;
 
 use crate::domain::clock::Instant;
 use crate::domain::identity::{CallbackId, EndpointId, EventId, PartnerId, TransactionId};
+use crate::domain::msisdn::Msisdn;
 use crate::domain::status::Status;
 use crate::domain::status_update::{CallbackKind, Correlation, News};
 use crate::domain::timeline::{StatusEvent, TimelineEntry, TimelineKind};
-use crate::domain::transaction::{IdField, Provider, Transaction};
+use crate::domain::transaction::{IdField, Provider, ProviderIds, Transaction};
 
-use super::{Changed, Changes, Command, Line, NewDelivery, Outcome};
+use super::{Changed, Changes, Command, Line, NewDelivery, Outcome, Word};
 
 /// What the store must look up before the commands can be judged.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,10 @@ pub struct Lookups {
     pub values: HashSet<String>,
     /// Whether a payment of this partner and provider is queued whose ids nobody has told us yet.
     pub unnamed: HashSet<(PartnerId, Provider)>,
+    /// The transactions of the last [`TWIN_SPAN`](super::TWIN_SPAN) with this number.
+    pub recent: HashSet<(PartnerId, Msisdn)>,
+    /// Payments that are not there yet: an endpoint may be meant for one of them only.
+    pub intents: HashSet<(PartnerId, TransactionId)>,
 }
 
 impl Lookups {
@@ -37,9 +42,23 @@ impl Lookups {
             match command {
                 Command::Register(registration) => {
                     let partner_id = registration.partner_id;
-                    lookups
-                        .client_requests
-                        .insert((partner_id, registration.client_request_id.clone()));
+                    match (&registration.client_request_id, &registration.intent) {
+                        (Some(id), _) => {
+                            lookups.client_requests.insert((partner_id, id.clone()));
+                        }
+                        (None, _) => {
+                            lookups
+                                .recent
+                                .insert((partner_id, registration.msisdn.clone()));
+                        }
+                    }
+                    if let Some(intent) = &registration.intent {
+                        lookups.intents.insert((partner_id, intent.transaction_id));
+                        let own = intent.own_ids.known();
+                        lookups
+                            .values
+                            .extend(own.map(|(_, value)| value.to_owned()));
+                    }
                     lookups
                         .values
                         .extend(registration.ids.known().map(|(_, value)| value.to_owned()));
@@ -64,6 +83,12 @@ impl Lookups {
                         lookups.unnamed.insert((partner, arrival.provider));
                     }
                 }
+                Command::Answered(answer) => {
+                    lookups
+                        .transactions
+                        .insert((answer.partner_id, answer.transaction_id));
+                    lookups.add_answer(&answer.word);
+                }
                 Command::Unclaimed(unclaimed) => {
                     let kept = &unclaimed.kept;
                     lookups.add_news(Some(kept.partner_id), &kept.news);
@@ -71,6 +96,23 @@ impl Lookups {
             }
         }
         lookups
+    }
+
+    /// What a provider's answer brings that others may hold or wait for.
+    fn add_answer(&mut self, word: &Word) {
+        let (ids, update) = match word {
+            Word::Accepted { ids, update, .. } => (Some(ids), update.as_deref()),
+            Word::News { update, .. } => (None, Some(&**update)),
+            Word::NotAccepted(_) | Word::NoNews { .. } | Word::Stuck => (None, None),
+        };
+        let ids = ids.into_iter().flat_map(ProviderIds::known);
+        self.values.extend(ids.map(|(_, value)| value.to_owned()));
+        if let Some(update) = update {
+            let told = update.correlation.ids().map(|(_, value)| value.to_owned());
+            self.values.extend(told);
+            self.values.extend(update.receipt.clone());
+            self.values.extend(update.original_receipt.clone());
+        }
     }
 
     /// What a piece of news points at.
@@ -101,6 +143,8 @@ pub struct EndpointFacts {
     pub partner_id: PartnerId,
     /// The event types it wants; empty means all.
     pub events: Vec<String>,
+    /// Set if it is told of this one transaction only.
+    pub transaction_id: Option<TransactionId>,
 }
 
 /// A kept callback.
@@ -140,7 +184,20 @@ pub(super) type Key = (PartnerId, TransactionId);
 pub(super) struct Slot {
     before: Option<Transaction>,
     pub(super) now: Transaction,
-    pub(super) ask_now: bool,
+    pub(super) ask: Ask,
+}
+
+/// When the provider shall be asked about a transaction, if it is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// When it has been silent for the usual while.
+    Usual,
+    /// Then.
+    At(Instant),
+    /// Not any more: of an unconfirmed failure that it was asked about.
+    NoMore,
+    /// Not any more: the time for it is over.
+    Stuck,
 }
 
 /// Applies commands to a working set.
@@ -190,7 +247,7 @@ impl Ledger {
                 Slot {
                     before: Some(transaction.clone()),
                     now: transaction,
-                    ask_now: false,
+                    ask: Ask::Usual,
                 },
             );
         }
@@ -204,6 +261,7 @@ impl Ledger {
             Command::Attach(attachment) => self.attach(&attachment),
             Command::Callback(arrival) => Outcome::Recorded(self.receive(*arrival)),
             Command::Unclaimed(unclaimed) => Outcome::Recorded(self.settle_unclaimed(*unclaimed)),
+            Command::Answered(answer) => self.answered(*answer),
         }
     }
 
@@ -213,16 +271,27 @@ impl Ledger {
         self.changes.transactions = self
             .slots
             .into_values()
-            .filter(|slot| slot.ask_now || slot.before.as_ref() != Some(&slot.now))
-            .map(|slot| Changed {
-                ask_at: match (slot.now.status.is_final(), slot.now.unconfirmed) {
-                    (true, false) => None,
-                    (true, true) => Some(now),
-                    (false, _) if slot.ask_now => Some(now),
-                    (false, _) => Some(now + ask_after),
-                },
-                before: slot.before,
-                after: slot.now,
+            .filter(|slot| slot.ask != Ask::Usual || slot.before.as_ref() != Some(&slot.now))
+            .map(|slot| {
+                let worth_asking = !slot.now.status.is_final() || slot.now.unconfirmed;
+                let first = if slot.now.status.is_final() {
+                    now
+                } else {
+                    now + ask_after
+                };
+                let (ask_at, stuck_at) = match slot.ask {
+                    _ if !worth_asking => (None, None),
+                    Ask::Usual => (Some(first), None),
+                    Ask::At(at) => (Some(at), None),
+                    Ask::NoMore => (None, None),
+                    Ask::Stuck => (Some(now), Some(now)),
+                };
+                Changed {
+                    ask_at,
+                    stuck_at,
+                    before: slot.before,
+                    after: slot.now,
+                }
             })
             .collect();
         self.changes.last_sequences = self
@@ -249,7 +318,7 @@ impl Ledger {
             Slot {
                 before: None,
                 now: transaction,
-                ask_now: false,
+                ask: Ask::Usual,
             },
         );
         key
@@ -257,6 +326,13 @@ impl Ledger {
 
     pub(super) fn transaction(&self, key: Key) -> Option<&Transaction> {
         self.slots.get(&key).map(|slot| &slot.now)
+    }
+
+    pub(super) fn transactions_of(&self, partner: PartnerId) -> impl Iterator<Item = &Transaction> {
+        self.slots
+            .values()
+            .map(|slot| &slot.now)
+            .filter(move |known| known.partner_id == partner)
     }
 
     pub(super) fn slot(&mut self, key: Key) -> Option<&mut Slot> {
@@ -371,8 +447,10 @@ impl Ledger {
         self.sequences_given.insert(key.0);
         let event_type = event.event_type();
         for endpoint in self.endpoints.get(&key.0).into_iter().flatten() {
-            if endpoint.events.is_empty()
-                || endpoint.events.iter().any(|wanted| wanted == event_type)
+            let is_meant = endpoint.transaction_id.is_none_or(|only| only == key.1);
+            if is_meant
+                && (endpoint.events.is_empty()
+                    || endpoint.events.iter().any(|wanted| wanted == event_type))
             {
                 self.changes.deliveries.push(NewDelivery {
                     partner_id: key.0,

@@ -8,6 +8,7 @@ use super::text;
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::ledger::Lookups;
+use crate::domain::msisdn::Msisdn;
 use crate::domain::transaction::Provider;
 use crate::store::columns::At;
 use crate::store::dialect::{Dialect, Type};
@@ -146,14 +147,56 @@ pub fn unclaimed(before: Instant, limit: i64) -> Statement {
     .bind(Bind::Number(limit))
 }
 
-/// The enabled endpoints of these partners.
+/// The enabled endpoints of these partners; of those that are for one transaction only, one at most, which tells that
+/// there are such.
 pub fn endpoints(dialect: Dialect, partners: &HashSet<PartnerId>) -> Statement {
     Statement::new(format!(
-        "SELECT id, partner_id, events FROM endpoints WHERE partner_id {} \
-         AND disabled_at IS NULL AND removed_at IS NULL ORDER BY id",
-        dialect.in_ids("$1")
+        "SELECT id, partner_id, events, transaction_id FROM endpoints WHERE partner_id {wanted} \
+         AND disabled_at IS NULL AND removed_at IS NULL AND transaction_id IS NULL UNION ALL SELECT * FROM (\
+         SELECT id, partner_id, events, transaction_id FROM endpoints WHERE partner_id {wanted} \
+         AND disabled_at IS NULL AND removed_at IS NULL AND transaction_id IS NOT NULL LIMIT 1) AS probe ORDER BY 1",
+        wanted = dialect.in_ids("$1")
     ))
     .text(ids(partners.iter().map(|id| id.0)))
+}
+
+/// The enabled endpoints that are for these transactions only.
+pub fn own_endpoints(dialect: Dialect, wanted: &[(PartnerId, TransactionId)]) -> Option<Statement> {
+    (!wanted.is_empty()).then(|| {
+        let rows: Vec<Value> = wanted
+            .iter()
+            .map(|(partner, id)| json!([partner.to_string(), id.to_string()]))
+            .collect();
+        Statement::new(format!(
+            "SELECT e.id, e.partner_id, e.events, e.transaction_id FROM {} k \
+             JOIN endpoints e ON e.partner_id = k.partner_id AND e.transaction_id = k.id \
+             WHERE e.disabled_at IS NULL AND e.removed_at IS NULL ORDER BY e.id",
+            dialect.rows("$1", &[("partner_id", Type::Id), ("id", Type::Id)])
+        ))
+        .text(Value::from(rows).to_string())
+    })
+}
+
+/// The transactions since `since` with these numbers.
+pub fn recent(
+    dialect: Dialect,
+    wanted: &HashSet<(PartnerId, Msisdn)>,
+    since: Instant,
+) -> Option<Statement> {
+    (!wanted.is_empty()).then(|| {
+        let rows: Vec<Value> = wanted
+            .iter()
+            .map(|(partner, msisdn)| json!([partner.to_string(), msisdn.as_str()]))
+            .collect();
+        Statement::new(format!(
+            "SELECT {} FROM {} k JOIN transactions t ON t.partner_id = k.partner_id AND t.msisdn = k.msisdn \
+             WHERE t.created_at > $2",
+            transaction_columns("t"),
+            dialect.rows("$1", &[("partner_id", Type::Id), ("msisdn", Type::Text)])
+        ))
+        .text(Value::from(rows).to_string())
+        .bind(Bind::At(At(since)))
+    })
 }
 
 fn ids(all: impl Iterator<Item = uuid::Uuid>) -> String {

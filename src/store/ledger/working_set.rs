@@ -2,8 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::DateTime;
+
 use super::commit::CommitFailure;
 use super::load;
+use crate::domain::clock::Instant;
 use crate::domain::identity::{CallbackId, EndpointId, PartnerId, TransactionId};
 use crate::domain::ledger::{EndpointFacts, Lookups, Waiting, WorkingSet};
 use crate::domain::transaction::Transaction;
@@ -37,18 +40,24 @@ pub struct FollowUp {
 impl FollowUp {
     /// The statements that find the transactions.
     pub fn transaction_lookups(&self, dialect: Dialect) -> Vec<Selecting<TransactionSql>> {
-        let mut statements = transaction_lookups(dialect, &self.lookups);
+        // A follow-up never looks for recent ones.
+        let mut statements = transaction_lookups(dialect, &self.lookups, DateTime::UNIX_EPOCH);
         statements.extend(load::by_ids_of_anyone(dialect, &self.foreign).map(Statement::selecting));
         statements
     }
 }
 
 /// The first look: by provider ids, by the partners' own ids, by our ids.
-pub fn transaction_lookups(dialect: Dialect, lookups: &Lookups) -> Vec<Selecting<TransactionSql>> {
+pub fn transaction_lookups(
+    dialect: Dialect,
+    lookups: &Lookups,
+    recent_since: Instant,
+) -> Vec<Selecting<TransactionSql>> {
     [
         load::by_values(dialect, &lookups.values),
         load::by_client_requests(dialect, &lookups.client_requests),
         load::by_ids(dialect, &lookups.transactions),
+        load::recent(dialect, &lookups.recent, recent_since),
     ]
     .into_iter()
     .flatten()
@@ -117,6 +126,33 @@ impl Loaded {
         Ok(())
     }
 
+    /// The endpoints that are for one of the transactions only, if the partners have such endpoints at all.
+    pub fn own_endpoints(&self, dialect: Dialect, lookups: &Lookups) -> Option<Statement> {
+        if self
+            .endpoints
+            .iter()
+            .all(|row| row.transaction_id.is_none())
+        {
+            return None;
+        }
+        let wanted: Vec<(PartnerId, TransactionId)> = self
+            .transactions
+            .keys()
+            .chain(&lookups.intents)
+            .copied()
+            .collect();
+        load::own_endpoints(dialect, &wanted)
+    }
+
+    /// Adds what [`Self::own_endpoints`] found.
+    pub fn add_endpoints(&mut self, rows: Vec<EndpointFactsRow>) {
+        for row in rows {
+            if !self.endpoints.iter().any(|known| known.id == row.id) {
+                self.endpoints.push(row);
+            }
+        }
+    }
+
     /// The working set for the ledger.
     pub fn into_working_set(self) -> Result<WorkingSet, CommitFailure> {
         Ok(WorkingSet {
@@ -129,6 +165,7 @@ impl Loaded {
                     id: EndpointId(row.id.0),
                     partner_id: PartnerId(row.partner_id.0),
                     events: event_types(&row.events),
+                    transaction_id: row.transaction_id.map(|id| TransactionId(id.0)),
                 })
                 .collect(),
             last_sequences: self

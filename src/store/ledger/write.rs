@@ -86,6 +86,7 @@ pub fn writes(dialect: Dialect, now: Instant, changes: &Changes) -> Vec<Write> {
     writer.deliveries(changes);
     writer.callbacks(changes);
     writer.balances(changes);
+    writer.payments(changes);
     writer.heads(changes);
     writer.writes
 }
@@ -251,6 +252,7 @@ impl Writer {
             if let Some(ask_at) = changed.ask_at {
                 let mut row = place(after);
                 row.push(self.instant(ask_at));
+                row.push(self.maybe_instant(changed.stuck_at));
                 opened.push(Value::from(row));
             }
             let was_failed = before.is_some_and(|before| before.status == Status::Failed);
@@ -280,11 +282,13 @@ impl Writer {
         self.delete("open_transactions", &open_key, closed);
         let mut columns = open_key.to_vec();
         columns.push(("ask_at", Type::Instant));
+        columns.push(("stuck_at", Type::Instant));
         self.insert(
             "open_transactions",
             &columns,
             opened,
-            "ON CONFLICT (partner_id, status, created_at, transaction_id) DO UPDATE SET ask_at = excluded.ask_at",
+            "ON CONFLICT (partner_id, status, created_at, transaction_id) DO UPDATE \
+             SET ask_at = excluded.ask_at, stuck_at = excluded.stuck_at",
         );
         self.insert("failed_transactions", &failed_key, failed, "");
         self.delete("failed_transactions", &failed_key, unfailed);

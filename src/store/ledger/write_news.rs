@@ -8,6 +8,7 @@ use super::write::Writer;
 use super::{optional, text};
 use crate::domain::identity::{DeliveryId, PartnerId, hex};
 use crate::domain::ledger::{CallbackState, Changes};
+use crate::domain::payment::CallAnswer;
 use crate::domain::status::Status;
 use crate::domain::status_update::News;
 use crate::domain::timeline::TimelineEntry;
@@ -253,6 +254,90 @@ impl Writer {
              reserved_minor = excluded.reserved_minor, uncleared_minor = excluded.uncleared_minor, \
              checked_at = excluded.checked_at WHERE excluded.checked_at >= balances.checked_at",
         );
+    }
+
+    pub(super) fn payments(&mut self, changes: &Changes) {
+        let rows = changes
+            .payments
+            .iter()
+            .map(|payment| {
+                json!([
+                    payment.partner_id.to_string(),
+                    payment.transaction_id.to_string(),
+                    payment.account_id.to_string(),
+                    payment.digest,
+                    optional(payment.reference.as_deref()),
+                    false,
+                    self.instant(payment.created_at),
+                ])
+            })
+            .collect();
+        let columns = [
+            ("partner_id", Type::Id),
+            ("transaction_id", Type::Id),
+            ("account_id", Type::Id),
+            ("digest", Type::Text),
+            ("reference", Type::Text),
+            ("is_retryable", Type::Bool),
+            ("created_at", Type::Instant),
+        ];
+        self.insert("payments", &columns, rows, "");
+        self.answers(changes);
+    }
+
+    fn answers(&mut self, changes: &Changes) {
+        let mut newest: BTreeMap<_, Value> = BTreeMap::new();
+        for (partner, transaction, answer) in &changes.answers {
+            let (code, message, customer_message, is_retryable) = match answer {
+                CallAnswer::Accepted {
+                    code,
+                    description,
+                    customer_message,
+                } => (
+                    code.as_deref(),
+                    description.as_deref(),
+                    customer_message.as_deref(),
+                    false,
+                ),
+                CallAnswer::Refused {
+                    code,
+                    message,
+                    is_retryable,
+                } => (code.as_deref(), Some(message.as_str()), None, *is_retryable),
+                CallAnswer::Unknown { reason } => (None, Some(reason.as_str()), None, false),
+            };
+            newest.insert(
+                (*partner, *transaction),
+                json!([
+                    partner.to_string(),
+                    transaction.to_string(),
+                    answer.as_str(),
+                    optional(code),
+                    optional(message),
+                    optional(customer_message),
+                    is_retryable,
+                ]),
+            );
+        }
+        if newest.is_empty() {
+            return;
+        }
+        let columns = [
+            ("partner_id", Type::Id),
+            ("transaction_id", Type::Id),
+            ("outcome", Type::Text),
+            ("code", Type::Text),
+            ("message", Type::Text),
+            ("customer_message", Type::Text),
+            ("is_retryable", Type::Bool),
+        ];
+        let sql = format!(
+            "UPDATE payments SET outcome = r.outcome, code = r.code, message = r.message, \
+             customer_message = r.customer_message, is_retryable = r.is_retryable FROM {} AS r \
+             WHERE payments.partner_id = r.partner_id AND payments.transaction_id = r.transaction_id",
+            self.dialect.rows("$1", &columns)
+        );
+        self.push(sql, newest.into_values().collect(), None);
     }
 
     pub(super) fn heads(&mut self, changes: &Changes) {

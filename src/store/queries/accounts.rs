@@ -191,6 +191,7 @@ pub async fn list_endpoints(
     let rows = endpoints::table
         .filter(endpoints::partner_id.eq(Id(partner.0)))
         .filter(endpoints::removed_at.is_null())
+        .filter(endpoints::transaction_id.is_null())
         .order(endpoints::id)
         .select(EndpointRow::as_select())
         .load(conn)

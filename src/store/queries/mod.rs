@@ -5,6 +5,7 @@ mod accounts;
 mod deliveries;
 mod housekeeping;
 mod partners;
+mod payments;
 mod store;
 
 use diesel::result::QueryResult;

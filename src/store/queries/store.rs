@@ -10,13 +10,14 @@ use diesel_migrations::MigrationHarness;
 use tokio::sync::broadcast;
 
 use super::{Adapter, Conn, DIALECT, MIGRATIONS, Statement};
-use super::{accounts, deliveries, housekeeping, partners};
+use super::{accounts, deliveries, housekeeping, partners, payments};
 use crate::domain::account::Account;
 use crate::domain::clock::Instant;
 use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
 use crate::domain::identity::{AccountId, EndpointId, KeyId, PartnerId, TransactionId};
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
+use crate::domain::payment::PaymentRecord;
 use crate::domain::search::{BulkLookup, Search};
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::TimelineEntry;
@@ -25,8 +26,8 @@ use crate::store::dialect::Dialect;
 use crate::store::ledger::load;
 use crate::store::ledger::working_set::kept;
 use crate::store::rows::{
-    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, ListingRow, ListingSql, TimelineRow,
-    TransactionRow, TransactionSql, UnclaimedRow,
+    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, ListingRow, ListingSql, PartnerIdRow,
+    TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
 };
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, KeyHolder, Listing, Retention, Store,
@@ -196,6 +197,43 @@ impl Store for Adapter {
             .map(TimelineEntry::try_from)
             .collect::<Result<_, _>>()?;
         Ok(Some((row.try_into()?, timeline)))
+    }
+
+    async fn find_payment(
+        &self,
+        partner: PartnerId,
+        id: TransactionId,
+    ) -> Result<Option<PaymentRecord>, StoreError> {
+        on!(self.reader, payments::find(partner, id))
+    }
+
+    async fn list_partners_to_ask(&self, now: Instant) -> Result<Vec<PartnerId>, StoreError> {
+        let rows = self.rows::<PartnerIdRow, _>(payments::to_ask(now)).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| PartnerId(row.partner_id.0))
+            .collect())
+    }
+
+    async fn claim_questions(
+        &self,
+        partner: PartnerId,
+        limit: i64,
+        now: Instant,
+        until: Instant,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        on!(
+            self.writer,
+            payments::claim_questions(partner, limit, now, until)
+        )
+    }
+
+    async fn list_stuck(
+        &self,
+        partner: Option<PartnerId>,
+        limit: i64,
+    ) -> Result<Vec<(Transaction, Instant)>, StoreError> {
+        on!(self.reader, payments::stuck(partner, limit))
     }
 
     async fn find_account_by_token(&self, token: String) -> Result<Option<Account>, StoreError> {
@@ -377,6 +415,7 @@ impl Store for Adapter {
             .next()
             .map(|row| Backlog {
                 open_transactions: row.open_transactions,
+                stuck_transactions: row.stuck_transactions,
                 pending_deliveries: row.pending_deliveries,
                 waiting_callbacks: row.waiting_callbacks,
             })

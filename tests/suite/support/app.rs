@@ -243,6 +243,7 @@ impl TestApp {
                 .seal(&format!("endpoint:{id}"), secret.as_bytes())
                 .unwrap(),
             disabled_at: None,
+            transaction_id: None,
             created_at: now,
         };
         self.db

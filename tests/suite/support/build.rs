@@ -91,6 +91,7 @@ pub fn endpoint(partner: PartnerId, events: &[&str], now: Instant) -> Endpoint {
         description: None,
         sealed_secret: vec![1, 2, 3],
         disabled_at: None,
+        transaction_id: None,
         created_at: now,
     }
 }
@@ -104,7 +105,7 @@ pub fn msisdn(number: u32) -> Msisdn {
 pub fn registration(partner: PartnerId, client_request_id: &str) -> Registration {
     Registration {
         partner_id: partner,
-        client_request_id: client_request_id.to_owned(),
+        client_request_id: Some(client_request_id.to_owned()),
         provider: Provider::Mpesa,
         kind: Kind::StkPush,
         origin: "ussd".to_owned(),
@@ -116,6 +117,7 @@ pub fn registration(partner: PartnerId, client_request_id: &str) -> Registration
         tenant_id: None,
         customer_id: None,
         original_id: None,
+        intent: None,
     }
 }
 

@@ -1,0 +1,133 @@
+//! Payments that are started through us, and the questions that silent ones cause.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::{Conn, DIALECT};
+use crate::domain::clock::Instant;
+use crate::domain::identity::{PartnerId, TransactionId};
+use crate::domain::payment::PaymentRecord;
+use crate::domain::transaction::Transaction;
+use crate::store::StoreError;
+use crate::store::columns::{At, Id};
+use crate::store::dialect::Dialect;
+use crate::store::ledger::load;
+use crate::store::rows::{IdRow, PaymentRow, StuckRow, TransactionRow, TransactionSql};
+use crate::store::schema::payments;
+use crate::store::statement::{Bind, Statement};
+
+pub async fn find(
+    conn: &mut Conn,
+    partner: PartnerId,
+    id: TransactionId,
+) -> Result<Option<PaymentRecord>, StoreError> {
+    let row = payments::table
+        .filter(payments::partner_id.eq(Id(partner.0)))
+        .filter(payments::transaction_id.eq(Id(id.0)))
+        .select(PaymentRow::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(row.map(PaymentRecord::from))
+}
+
+/// One look at the index a partner, however much is due.
+pub fn to_ask(now: Instant) -> Statement {
+    Statement::new(
+        "SELECT h.partner_id FROM feed_heads h WHERE EXISTS (SELECT 1 FROM open_transactions o \
+         WHERE o.partner_id = h.partner_id AND o.ask_at <= $1 AND o.stuck_at IS NULL)",
+    )
+    .bind(Bind::At(At(now)))
+}
+
+/// Takes what is due. The predicate stands again outside the subselect, so that two claimers never take the same row.
+pub fn claim(partner: PartnerId, limit: i64, now: Instant, until: Instant) -> Statement {
+    let skip_locked = match DIALECT {
+        Dialect::Postgres => " FOR UPDATE SKIP LOCKED",
+        Dialect::Sqlite => "",
+    };
+    Statement::new(format!(
+        "UPDATE open_transactions SET ask_at = $3 WHERE ask_at <= $2 AND stuck_at IS NULL \
+         AND (partner_id, status, created_at, transaction_id) IN (\
+           SELECT partner_id, status, created_at, transaction_id FROM open_transactions \
+           WHERE partner_id = $1 AND ask_at <= $2 AND stuck_at IS NULL ORDER BY ask_at LIMIT $4{skip_locked}) \
+         RETURNING transaction_id AS id"
+    ))
+    .bind(Bind::Id(Id(partner.0)))
+    .bind(Bind::At(At(now)))
+    .bind(Bind::At(At(until)))
+    .bind(Bind::Number(limit))
+}
+
+pub async fn claim_questions(
+    conn: &mut Conn,
+    partner: PartnerId,
+    limit: i64,
+    now: Instant,
+    until: Instant,
+) -> Result<Vec<Transaction>, StoreError> {
+    let claimed: Vec<IdRow> = claim(partner, limit, now, until).load(conn).await?;
+    let wanted = claimed
+        .into_iter()
+        .map(|row| (partner, TransactionId(row.id.0)));
+    find_all(conn, wanted.collect()).await
+}
+
+/// The newest transactions that are asked about no more.
+pub fn stuck_ids(partner: Option<PartnerId>, limit: i64) -> Statement {
+    let of_partner = if partner.is_some() {
+        "partner_id = $2 AND "
+    } else {
+        ""
+    };
+    let statement = Statement::new(format!(
+        "SELECT partner_id, transaction_id, stuck_at FROM open_transactions \
+         WHERE {of_partner}stuck_at IS NOT NULL ORDER BY stuck_at DESC, transaction_id DESC LIMIT $1"
+    ))
+    .bind(Bind::Number(limit));
+    match partner {
+        Some(partner) => statement.bind(Bind::Id(Id(partner.0))),
+        None => statement,
+    }
+}
+
+pub async fn stuck(
+    conn: &mut Conn,
+    partner: Option<PartnerId>,
+    limit: i64,
+) -> Result<Vec<(Transaction, Instant)>, StoreError> {
+    let rows: Vec<StuckRow> = stuck_ids(partner, limit).load(conn).await?;
+    let since: HashMap<_, Instant> = rows
+        .into_iter()
+        .map(|row| {
+            let key = (
+                PartnerId(row.partner_id.0),
+                TransactionId(row.transaction_id.0),
+            );
+            (key, row.stuck_at.0)
+        })
+        .collect();
+    let mut found: Vec<(Transaction, Instant)> = find_all(conn, since.keys().copied().collect())
+        .await?
+        .into_iter()
+        .filter_map(|transaction| {
+            let at = since.get(&(transaction.partner_id, transaction.id))?;
+            Some((transaction, *at))
+        })
+        .collect();
+    found.sort_by_key(|(transaction, at)| std::cmp::Reverse((*at, transaction.id)));
+    Ok(found)
+}
+
+async fn find_all(
+    conn: &mut Conn,
+    wanted: std::collections::HashSet<(PartnerId, TransactionId)>,
+) -> Result<Vec<Transaction>, StoreError> {
+    let Some(statement) = load::by_ids(DIALECT, &wanted) else {
+        return Ok(Vec::new());
+    };
+    let rows: Vec<TransactionRow> = statement.selecting::<TransactionSql>().load(conn).await?;
+    rows.into_iter().map(Transaction::try_from).collect()
+}
