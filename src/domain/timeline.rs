@@ -47,6 +47,11 @@ impl TimelineKind {
         Self::Conflict,
     ];
 
+    /// Whether a provider may tell the same again and again without anything moving: such a line is written once.
+    pub fn may_repeat(self) -> bool {
+        matches!(self, Self::News | Self::Conflict)
+    }
+
     /// The word in answers and in the table.
     pub fn as_str(self) -> &'static str {
         match self {

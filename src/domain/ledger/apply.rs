@@ -7,9 +7,9 @@ use crate::domain::status_update::{Api, Payer, ResultClass, StatusUpdate};
 use crate::domain::timeline::TimelineKind;
 use crate::domain::transaction::{IdField, Kind, Provider, ProviderIds, Transaction};
 
+use super::CallbackState;
 use super::callback::Judgement;
 use super::working_set::{Key, Ledger};
-use super::{CallbackState, PROVIDER_ORIGIN};
 
 /// What news means for a transaction as it stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -207,7 +207,7 @@ impl Ledger {
             .into_iter()
             .filter_map(|key| Some((key, self.transaction(key)?)))
             .min_by_key(|(_, held)| {
-                let is_twin = held.client_request_id.is_none() && held.origin == PROVIDER_ORIGIN;
+                let is_twin = self.is_unregistered((held.partner_id, held.id));
                 (is_twin, held.created_at, held.id)
             })
             .map(|(key, _)| key)
@@ -260,6 +260,10 @@ impl Ledger {
         slot.now.updated_at = now;
         slot.now.status = Status::Failed;
         slot.now.unconfirmed = false;
+        if from != Status::Failed {
+            // The code of the success; a failure must not carry it, and the reversal has its own row for its own.
+            slot.now.result_code = None;
+        }
         slot.now.result_description = Some("The payment was reversed.".to_owned());
         let mut entry = self.line(
             TimelineKind::Reversed,

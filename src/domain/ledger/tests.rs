@@ -553,6 +553,7 @@ fn a_reversal_takes_its_original_back_with_and_without_parameters() {
             (row.status, row.reversed_at),
             (Status::Failed, Some(book.now))
         );
+        assert_eq!(row.result_code, None, "0 would say that it stands");
         assert_eq!(
             book.events(original),
             [
@@ -874,9 +875,10 @@ fn another_partners_transaction_is_not_moved_and_says_so() {
             News::Payment(Box::new(update)),
             book.now,
         );
-        let state = match by_path {
-            true => CallbackState::Conflict,
-            false => CallbackState::Waiting,
+        let state = if by_path {
+            CallbackState::Conflict
+        } else {
+            CallbackState::Waiting
         };
         assert_eq!(book.receive(foreign), state);
         assert_eq!(book.get(id).status, Status::Accepted);
@@ -1198,6 +1200,29 @@ fn a_payment_nobody_claims_makes_its_transaction_once() {
     assert_eq!(book.callbacks[&callback_id], CallbackState::Applied);
     assert_eq!(book.transactions.len(), 2);
     assert!(book.waiting.is_empty());
+}
+
+#[test]
+fn an_id_attached_too_late_names_the_transaction_that_its_provider_made() {
+    let mut book = Book::new();
+    let success = clickpesa("o", "p", ResultClass::Success, "SUCCESS");
+    let news = book.arrival(CallbackKind::Clickpesa, success);
+    assert_eq!(book.receive(news), CallbackState::Applied);
+    let told = book.only().id;
+    let late = book.register(Registration {
+        provider: Provider::Clickpesa,
+        ..payment(book.partner, "late")
+    });
+    let lines = book.lines.len();
+    let outcome = book.one(attach(book.partner, late, order("o")));
+    let refusal = Refusal::ToldBefore {
+        field: IdField::OrderReference,
+        transaction_id: told,
+    };
+    assert_eq!(outcome, Outcome::Refused(refusal));
+    assert_eq!(book.get(told).status, Status::Success, "no event is lost");
+    assert_eq!(book.get(late).status, Status::Queued);
+    assert_eq!(book.lines.len(), lines);
 }
 
 #[test]

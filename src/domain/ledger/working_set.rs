@@ -334,6 +334,13 @@ impl Ledger {
 
     /// Adds a line to a transaction's timeline.
     pub(super) fn note(&mut self, key: Key, entry: TimelineEntry) {
+        // The store compares with the last line of earlier commits.
+        let is_last = |line: &&Line| (line.partner_id, line.transaction_id) == key;
+        if entry.kind.may_repeat()
+            && (self.changes.lines.iter().rfind(is_last)).is_some_and(|last| last.entry == entry)
+        {
+            return;
+        }
         self.changes.lines.push(Line {
             id: EventId::new(self.now),
             partner_id: key.0,
