@@ -116,10 +116,13 @@ pub async fn run() -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments) -> Result<(), CliError> {
+    if let Command::Demo(arguments) = arguments.command {
+        return demo::run(arguments).await;
+    }
     let mut sources = Sources::from_process()?;
     sources.set_flag("DATABASE_URL", arguments.database_url);
     match arguments.command {
-        Command::Demo(arguments) => demo::run(arguments, sources).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments, sources).await,
         Command::Migrate(arguments) => migrate::run(arguments, &sources).await,
         Command::Partner(command) => partner::run(command, &sources).await,
