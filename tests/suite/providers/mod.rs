@@ -1,0 +1,4 @@
+//! The providers' clients over HTTP, against the simulator.
+
+mod clickpesa;
+mod wire;
