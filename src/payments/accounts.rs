@@ -49,8 +49,8 @@ pub enum AccountError {
         reason: String,
     },
     /// The database.
-    #[error("{0}")]
-    Store(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// An account, ready to be called through.
@@ -172,8 +172,7 @@ impl Accounts {
     }
 
     async fn list(&self, partner: PartnerId) -> Result<Vec<Account>, AccountError> {
-        let failed = |error: StoreError| AccountError::Store(error.to_string());
-        self.store.list_accounts(Some(partner)).await.map_err(failed)
+        Ok(self.store.list_accounts(Some(partner)).await?)
     }
 
     async fn connect(&self, account: Arc<Account>) -> Result<Connected, AccountError> {
