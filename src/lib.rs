@@ -14,6 +14,8 @@
 //!   words in which they differ). Imports `domain`.
 //! - [`vault`] seals secrets at rest. Imports nothing of ours.
 //! - [`ingest`] is a callback's way in. Imports the above.
+//! - [`payments`] starts payments: the intent is committed, the provider called, its answer written. `accounts` connects
+//!   a partner's accounts to their providers. Imports the above.
 //! - [`webhooks`] tells partners: dispatcher, signature, sender with its address guard. Imports the above but `providers`.
 //! - [`http`] is the HTTP surface, thin; every route is in `http/mod.rs`. Imports all of the above.
 //! - [`simulator`] fakes both providers over real HTTP, for the demo and the tests. Imports nothing of ours: it must not
@@ -43,6 +45,7 @@ pub mod cli;
 pub mod domain;
 pub mod http;
 pub mod ingest;
+pub mod payments;
 pub mod providers;
 pub mod settings;
 pub mod simulator;
