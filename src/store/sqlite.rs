@@ -49,6 +49,9 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const SET_UP: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
      PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000;";
 
+/// How SQLite tells that it may not write.
+const READ_ONLY: &str = "readonly database";
+
 /// The SQLite store.
 #[derive(Clone)]
 pub struct Adapter {
@@ -114,7 +117,7 @@ impl Adapter {
     /// Runs statements in one transaction; how many rows each touched.
     async fn execute_all(&self, statements: Vec<Statement>) -> Result<Vec<usize>, StoreError> {
         let mut writer = self.writer().await?;
-        writer
+        let touched = writer
             .spawn_blocking(move |conn| {
                 conn.immediate_transaction(|conn| {
                     statements
@@ -124,7 +127,20 @@ impl Adapter {
                 })
             })
             .await
-            .map_err(StoreError::from)
+            .map_err(StoreError::from);
+        if let Err(error) = &touched {
+            self.reopen_if_read_only(writer, error);
+        }
+        touched
+    }
+
+    /// A connection that found the file read-only stays so for good, and so does every other one that shares its
+    /// memory with it: all are closed, and the next caller opens the file again.
+    fn reopen_if_read_only(&self, writer: Object<Conn>, error: &StoreError) {
+        if matches!(error, StoreError::Unavailable(text) if text.contains(READ_ONLY)) {
+            drop(Object::take(writer));
+            self.readers.retain(|_, _| false);
+        }
     }
 }
 
@@ -160,7 +176,7 @@ impl Commit for Adapter {
     async fn commit(&self, commands: Arc<[Command]>) -> Result<Vec<Outcome>, CommitError> {
         let (clock, ask_after) = (Arc::clone(&self.clock), self.reconcile_after);
         let mut writer = self.writer().await.map_err(CommitError::Store)?;
-        let (outcomes, notice) = writer
+        let committed = writer
             .spawn_blocking(move |conn| {
                 Ok(conn.immediate_transaction(|conn| {
                     let early_since = clock.now() - EARLY_SPAN;
@@ -182,8 +198,12 @@ impl Commit for Adapter {
                 }))
             })
             .await
-            .map_err(|error| CommitError::Store(error.into()))?
-            .map_err(CommitError::from)?;
+            .map_err(|error| CommitError::Store(error.into()))
+            .and_then(|committed| committed.map_err(CommitError::from));
+        if let Err(CommitError::Store(error)) = &committed {
+            self.reopen_if_read_only(writer, error);
+        }
+        let (outcomes, notice) = committed?;
         commit::tell(&self.commits, notice);
         Ok(outcomes)
     }

@@ -13,6 +13,7 @@ mod support;
 
 mod api;
 mod commands;
+mod full_disk;
 mod fuzz;
 mod house_rules;
 mod kill;
