@@ -73,8 +73,12 @@ impl Adapter {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let mut adapter = Self {
-            readers: pool(path, settings.pool_size.min(useful_readers()))?,
-            writer: pool(path, 1)?,
+            readers: pool(
+                path,
+                settings.pool_size.min(useful_readers()),
+                settings.timeout,
+            )?,
+            writer: pool(path, 1, settings.timeout)?,
             runtime: Handle::current(),
             timeout: settings.timeout,
             batcher: None,
@@ -150,7 +154,7 @@ fn useful_readers() -> usize {
     std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
 }
 
-fn pool(path: &str, size: usize) -> Result<Pool<Conn>, StoreError> {
+fn pool(path: &str, size: usize, timeout: Duration) -> Result<Pool<Conn>, StoreError> {
     let mut config = ManagerConfig::<Conn>::default();
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(|url| {
@@ -167,6 +171,10 @@ fn pool(path: &str, size: usize) -> Result<Pool<Conn>, StoreError> {
         path, config,
     ))
     .max_size(size)
+    // While another process locks the file, each that has the writer waits `busy_timeout` in vain; nobody may wait
+    // for all who came before.
+    .runtime(deadpool::Runtime::Tokio1)
+    .wait_timeout(Some(timeout))
     .build()
     .map_err(|error| StoreError::Unavailable(error.to_string()))
 }

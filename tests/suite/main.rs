@@ -13,10 +13,10 @@ mod support;
 
 mod api;
 mod commands;
-mod full_disk;
 mod fuzz;
 mod house_rules;
 mod kill;
 mod outage;
+mod outage_full_disk;
 mod slow_clients;
 mod store;

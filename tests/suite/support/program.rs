@@ -243,7 +243,7 @@ pub fn webhook_to_nobody(place: &Place, customer: &Customer) {
 pub fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
-        .timeout(Duration::from_secs(20))
+        .timeout(Duration::from_secs(60))
         .build()
         .unwrap()
 }
