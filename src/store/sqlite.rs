@@ -49,6 +49,9 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const SET_UP: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
      PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000;";
 
+/// How SQLite tells that it may not write.
+const READ_ONLY: &str = "readonly database";
+
 /// The SQLite store.
 #[derive(Clone)]
 pub struct Adapter {
@@ -70,8 +73,12 @@ impl Adapter {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let mut adapter = Self {
-            readers: pool(path, settings.pool_size.min(useful_readers()))?,
-            writer: pool(path, 1)?,
+            readers: pool(
+                path,
+                settings.pool_size.min(useful_readers()),
+                settings.timeout,
+            )?,
+            writer: pool(path, 1, settings.timeout)?,
             runtime: Handle::current(),
             timeout: settings.timeout,
             batcher: None,
@@ -114,7 +121,7 @@ impl Adapter {
     /// Runs statements in one transaction; how many rows each touched.
     async fn execute_all(&self, statements: Vec<Statement>) -> Result<Vec<usize>, StoreError> {
         let mut writer = self.writer().await?;
-        writer
+        let touched = writer
             .spawn_blocking(move |conn| {
                 conn.immediate_transaction(|conn| {
                     statements
@@ -124,7 +131,20 @@ impl Adapter {
                 })
             })
             .await
-            .map_err(StoreError::from)
+            .map_err(StoreError::from);
+        if let Err(error) = &touched {
+            self.reopen_if_read_only(writer, error);
+        }
+        touched
+    }
+
+    /// A connection that found the file read-only stays so for good, and so does every other one that shares its
+    /// memory with it: all are closed, and the next caller opens the file again.
+    fn reopen_if_read_only(&self, writer: Object<Conn>, error: &StoreError) {
+        if matches!(error, StoreError::Unavailable(text) if text.contains(READ_ONLY)) {
+            drop(Object::take(writer));
+            self.readers.retain(|_, _| false);
+        }
     }
 }
 
@@ -134,7 +154,7 @@ fn useful_readers() -> usize {
     std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
 }
 
-fn pool(path: &str, size: usize) -> Result<Pool<Conn>, StoreError> {
+fn pool(path: &str, size: usize, timeout: Duration) -> Result<Pool<Conn>, StoreError> {
     let mut config = ManagerConfig::<Conn>::default();
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(|url| {
@@ -151,6 +171,10 @@ fn pool(path: &str, size: usize) -> Result<Pool<Conn>, StoreError> {
         path, config,
     ))
     .max_size(size)
+    // While another process locks the file, each that has the writer waits `busy_timeout` in vain; nobody may wait
+    // for all who came before.
+    .runtime(deadpool::Runtime::Tokio1)
+    .wait_timeout(Some(timeout))
     .build()
     .map_err(|error| StoreError::Unavailable(error.to_string()))
 }
@@ -160,7 +184,7 @@ impl Commit for Adapter {
     async fn commit(&self, commands: Arc<[Command]>) -> Result<Vec<Outcome>, CommitError> {
         let (clock, ask_after) = (Arc::clone(&self.clock), self.reconcile_after);
         let mut writer = self.writer().await.map_err(CommitError::Store)?;
-        let (outcomes, changes) = writer
+        let committed = writer
             .spawn_blocking(move |conn| {
                 Ok(conn.immediate_transaction(|conn| {
                     let early_since = clock.now() - EARLY_SPAN;
@@ -181,8 +205,12 @@ impl Commit for Adapter {
                 }))
             })
             .await
-            .map_err(|error| CommitError::Store(error.into()))?
-            .map_err(CommitError::from)?;
+            .map_err(|error| CommitError::Store(error.into()))
+            .and_then(|committed| committed.map_err(CommitError::from));
+        if let Err(CommitError::Store(error)) = &committed {
+            self.reopen_if_read_only(writer, error);
+        }
+        let (outcomes, changes) = committed?;
         commit::tell(&self.commits, &changes);
         Ok(outcomes)
     }

@@ -18,5 +18,6 @@ mod house_rules;
 mod kill;
 mod outage;
 mod providers;
+mod outage_full_disk;
 mod slow_clients;
 mod store;
