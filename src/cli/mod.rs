@@ -3,6 +3,7 @@
 
 mod account;
 mod demo;
+mod doctor;
 mod key;
 mod migrate;
 mod output;
@@ -57,6 +58,8 @@ enum Command {
     /// Webhook endpoints
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    /// Check settings, database, clock, master key, credentials and callback URLs; one line each
+    Doctor(output::JsonArguments),
     /// The provider simulator alone: Daraja's and ClickPesa's own paths on one port
     Simulator(simulator::SimulatorArguments),
 }
@@ -129,6 +132,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CliError> {
         Command::Key(command) => key::run(command, &sources).await,
         Command::Account(command) => account::run(command, &sources).await,
         Command::Webhook(command) => webhook::run(command, &sources).await,
+        Command::Doctor(output) => doctor::run(output, &sources).await,
         Command::Simulator(arguments) => simulator::run(arguments, &sources).await,
     }
 }

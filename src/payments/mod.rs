@@ -257,7 +257,11 @@ impl Payments {
     }
 
     async fn write_once(&self, answer: ProviderAnswer) -> Result<Transaction, PayError> {
-        match self.store.record(Command::Answered(Box::new(answer))).await? {
+        match self
+            .store
+            .record(Command::Answered(Box::new(answer)))
+            .await?
+        {
             Outcome::Answered(transaction) => Ok(*transaction),
             Outcome::Refused(refusal) => Err(PayError::Refused(refusal)),
             Outcome::Registered { .. } | Outcome::Attached(_) | Outcome::Recorded(_) => {

@@ -364,6 +364,8 @@ pub trait Store: Send + Sync + 'static {
     async fn remove_expired(&self, retention: Retention) -> Result<u64, StoreError>;
     /// Counts what is waiting.
     async fn count_backlog(&self) -> Result<Backlog, StoreError>;
+    /// The database's own clock.
+    async fn read_clock(&self) -> Result<Instant, StoreError>;
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
     /// Runs pending migrations; their names.

@@ -247,6 +247,13 @@ pub struct IdRow {
     pub id: Id,
 }
 
+/// An instant.
+#[derive(QueryableByName, Debug)]
+pub struct InstantRow {
+    #[diesel(sql_type = InstantSql)]
+    pub at: At,
+}
+
 /// One partner.
 #[derive(QueryableByName, Debug)]
 pub struct PartnerIdRow {

@@ -120,7 +120,12 @@ impl Failure {
     /// Of a call that moves money to or from `msisdn`.
     pub(super) fn of_payment(self, msisdn: &Msisdn) -> Outcome {
         match self {
-            Self::NoToken(error) => Outcome::Refused(nothing_sent(error)),
+            Self::NoToken(TokenError::Refused(refusal)) => Outcome::Refused(refusal),
+            // A provider that cannot be reached leaves a payment queued, whichever of our calls found that out.
+            Self::NoToken(TokenError::Unknown(no_answer)) => Outcome::Unknown(NoAnswer {
+                reason: format!("no access token: {}", no_answer.reason),
+                ..no_answer
+            }),
             Self::Refused(refusal) | Self::Missing(refusal) => {
                 Outcome::Refused(masked(refusal, msisdn))
             }
@@ -186,23 +191,6 @@ impl Failure {
             }
             Self::Unknown(no_answer) => TokenError::Unknown(no_answer),
         }
-    }
-}
-
-/// Without a token the payment itself was never sent, so that is certain even if nothing else is.
-fn nothing_sent(error: TokenError) -> Refusal {
-    match error {
-        TokenError::Refused(refusal) => refusal,
-        TokenError::Unknown(no_answer) => Refusal {
-            code: None,
-            message: format!(
-                "nothing was sent, for lack of an access token: {}",
-                no_answer.reason
-            ),
-            http_status: no_answer.http_status,
-            retryable: true,
-            throttled: false,
-        },
     }
 }
 

@@ -72,6 +72,14 @@ fn oldest_rows(table: &str) -> String {
     }
 }
 
+/// The database's own clock; the embedded one's is this machine's.
+pub fn clock() -> Statement {
+    Statement::new(match DIALECT {
+        Dialect::Postgres => "SELECT clock_timestamp() AS at",
+        Dialect::Sqlite => "SELECT CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER) AS at",
+    })
+}
+
 /// What is waiting.
 pub fn backlog() -> Statement {
     Statement::new(

@@ -26,8 +26,8 @@ use crate::store::dialect::Dialect;
 use crate::store::ledger::load;
 use crate::store::ledger::working_set::kept;
 use crate::store::rows::{
-    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, ListingRow, ListingSql, PartnerIdRow,
-    TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
+    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, InstantRow, ListingRow, ListingSql,
+    PartnerIdRow, TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
 };
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, KeyHolder, Listing, Retention, Store,
@@ -440,6 +440,14 @@ impl Store for Adapter {
                 waiting_callbacks: row.waiting_callbacks,
             })
             .unwrap_or_default())
+    }
+
+    async fn read_clock(&self) -> Result<Instant, StoreError> {
+        let rows = self.rows::<InstantRow, _>(housekeeping::clock()).await?;
+        rows.into_iter()
+            .next()
+            .map(|row| row.at.0)
+            .ok_or_else(|| StoreError::Query("the database told no time".to_owned()))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
