@@ -7,12 +7,14 @@ mod dialect;
 mod error;
 mod ledger;
 mod news_codec;
+mod page;
 mod postgres;
 mod postgres_connect;
 mod rows;
 pub mod schema;
 mod search_sql;
 mod sqlite;
+mod sqlite_threads;
 mod statement;
 
 pub use error::StoreError;
