@@ -7,6 +7,7 @@ mod dialect;
 mod error;
 mod ledger;
 mod news_codec;
+mod page;
 mod postgres;
 mod postgres_connect;
 mod provider_list_sql;
@@ -14,6 +15,7 @@ mod rows;
 pub mod schema;
 mod search_sql;
 mod sqlite;
+mod sqlite_threads;
 mod statement;
 
 pub use error::StoreError;

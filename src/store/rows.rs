@@ -191,10 +191,21 @@ impl TryFrom<TransactionRow> for Transaction {
     }
 }
 
-/// The types of a line of a page.
+/// The types of a page's figures.
+pub type FiguresSql = (BigInt, Nullable<Text>, Nullable<BigInt>);
+
+/// A page's figures.
+#[derive(Queryable, Debug)]
+pub struct FiguresRow {
+    pub total: i64,
+    pub counters: Option<String>,
+    pub recent: Option<i64>,
+}
+
+/// The types of a line of a page: the page's figures, and a row unless the page is empty.
 pub type ListingSql = (BigInt, Nullable<Text>, Nullable<BigInt>, TransactionSql);
 
-/// A line of a page: the page's figures, and a row unless the page is empty.
+/// A line of a page.
 #[derive(Queryable, Debug)]
 pub struct ListingRow {
     pub total: i64,

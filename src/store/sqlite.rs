@@ -1,5 +1,5 @@
-//! The embedded database: one file, one writer connection, a few readers. A batch of the ledger is one hop to a
-//! blocking thread: `BEGIN IMMEDIATE`, load, judge, write, commit.
+//! The embedded database: one file, one writer connection, a few readers, each on a thread of its own. A batch of the
+//! ledger is one act of the writer: `BEGIN IMMEDIATE`, load, judge, write, commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,9 @@ use super::error::pool_error;
 use super::ledger::commit::{self, CommitFailure};
 use super::ledger::working_set::{Loaded, transaction_lookups};
 use super::ledger::{load as lookup, write};
+use super::page::Page;
+use super::rows::{FiguresRow, TransactionRow};
+use super::sqlite_threads::{Place, Readers, run_on_own_thread};
 use super::statement::Statement;
 use super::{CommitNotice, StoreError, StoreSettings};
 use crate::domain::clock::{Clock, Instant};
@@ -38,7 +41,7 @@ use crate::domain::ledger::{Command, EARLY_SPAN, Ledger, Lookups, Outcome, Worki
 mod queries;
 
 /// The connection the shared queries run on.
-pub type Conn = SyncConnectionWrapper<SqliteConnection>;
+pub type Conn = SyncConnectionWrapper<SqliteConnection, Place>;
 
 /// The words of this database.
 pub const DIALECT: Dialect = Dialect::Sqlite;
@@ -55,7 +58,8 @@ const READ_ONLY: &str = "readonly database";
 /// The SQLite store.
 #[derive(Clone)]
 pub struct Adapter {
-    readers: Pool<Conn>,
+    readers: Readers,
+    seldom: Pool<Conn>,
     writer: Pool<Conn>,
     runtime: Handle,
     timeout: Duration,
@@ -73,11 +77,8 @@ impl Adapter {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let mut adapter = Self {
-            readers: pool(
-                path,
-                settings.pool_size.min(useful_readers()),
-                settings.timeout,
-            )?,
+            readers: Readers::start(settings.pool_size.min(useful_readers()), path, SET_UP)?,
+            seldom: pool(path, 1, settings.timeout)?,
             writer: pool(path, 1, settings.timeout)?,
             runtime: Handle::current(),
             timeout: settings.timeout,
@@ -88,19 +89,23 @@ impl Adapter {
         };
         // The first connection creates the file and switches it to WAL; readers come after.
         drop(adapter.writer().await?);
-        adapter.batcher = Some(Batcher::start(1, Arc::new(adapter.clone())));
+        let commit: Arc<dyn Commit> = Arc::new(adapter.clone());
+        adapter.batcher = Some(Batcher::start(1, &commit, |writer| {
+            run_on_own_thread("sqlite-writer", writer)
+        })?);
         Ok(adapter)
     }
 
+    /// For the shared queries, which are asked seldom: what they find is remembered.
     async fn reader(&self) -> Result<Object<Conn>, StoreError> {
-        self.readers.get().await.map_err(pool_error)
+        self.seldom.get().await.map_err(pool_error)
     }
 
     async fn writer(&self) -> Result<Object<Conn>, StoreError> {
         self.writer.get().await.map_err(pool_error)
     }
 
-    /// Reads rows in one hop, decoded where they are read: the wrapper's own way copies every value first.
+    /// Reads rows, decoded where they are read.
     async fn rows<R, S>(&self, statement: S) -> Result<Vec<R>, StoreError>
     where
         R: Send + 'static,
@@ -109,13 +114,30 @@ impl Adapter {
             + Send
             + 'static,
     {
-        let adapter = self.clone();
-        self.run(async move {
-            let mut conn = adapter.reader().await?;
-            let rows = conn.spawn_blocking(move |conn| statement.load(conn));
-            Ok(rows.await?)
-        })
-        .await
+        self.readers
+            .read(self.timeout, move |conn| statement.load(conn))
+            .await
+    }
+
+    /// A page's figures and rows, of one snapshot.
+    async fn page(
+        &self,
+        page: Page,
+    ) -> Result<(Option<FiguresRow>, Vec<TransactionRow>), StoreError> {
+        let (figures, rows) = page.in_two();
+        self.readers
+            .read(self.timeout, move |conn| {
+                let run = |conn: &mut SqliteConnection, sql| Statement::new(sql).execute(conn);
+                run(conn, "BEGIN")?;
+                let figures = figures.load(conn);
+                let rows = figures.and_then(|figures| {
+                    let rows = rows.load(conn)?;
+                    Ok((figures.into_iter().next(), rows))
+                });
+                run(conn, "END")?;
+                rows
+            })
+            .await
     }
 
     /// Runs statements in one transaction; how many rows each touched.
@@ -143,7 +165,8 @@ impl Adapter {
     fn reopen_if_read_only(&self, writer: Object<Conn>, error: &StoreError) {
         if matches!(error, StoreError::Unavailable(text) if text.contains(READ_ONLY)) {
             drop(Object::take(writer));
-            self.readers.retain(|_, _| false);
+            self.seldom.retain(|_, _| false);
+            self.readers.reopen();
         }
     }
 }

@@ -25,9 +25,10 @@ use crate::domain::transaction::{IdField, Provider, Transaction};
 use crate::store::dialect::Dialect;
 use crate::store::ledger::load;
 use crate::store::ledger::working_set::kept;
+use crate::store::page::listing;
 use crate::store::rows::{
-    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, InstantRow, ListingRow, ListingSql,
-    PartnerIdRow, TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
+    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, InstantRow, PartnerIdRow, TimelineRow,
+    TransactionRow, TransactionSql, UnclaimedRow,
 };
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, KeyHolder, Listing, Retention, Store,
@@ -156,11 +157,9 @@ impl Store for Adapter {
         search: Search,
         now: Instant,
     ) -> Result<Listing, StoreError> {
-        let statement = search_sql::list(DIALECT, partner, &search, now);
-        let rows = self
-            .rows::<ListingRow, _>(statement.selecting::<ListingSql>())
-            .await?;
-        search_sql::listing(rows, &search)
+        let page = search_sql::list(DIALECT, partner, &search, now);
+        let (figures, rows) = self.page(page).await?;
+        listing(figures, rows, &search)
     }
 
     async fn list_provider_transactions(
