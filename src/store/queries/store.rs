@@ -2,6 +2,7 @@
 //! rolls back whole, whatever becomes of its caller.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,6 +35,9 @@ use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, KeyHolder, Listing, Retention, Store,
     StoreError, provider_list_sql, search_sql,
 };
+
+/// How often a process looks again when another one was quicker with a migration on the embedded database.
+const MIGRATION_TRIES: usize = 20;
 
 /// How long migrations may take, waiting for another instance's included.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(3600);
@@ -455,14 +459,20 @@ impl Store for Adapter {
     }
 
     async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        // SQLite has no lock to wait at while migrating: who loses to another process looks again.
-        let tries = if self.is_embedded() { 3 } else { 1 };
+        let applied = Arc::new(Mutex::new(Vec::new()));
+        // SQLite has no lock to wait at while migrating: who loses a migration to another process looks again.
+        let tries = if self.is_embedded() {
+            MIGRATION_TRIES
+        } else {
+            1
+        };
         for _ in 1..tries {
-            if let Ok(done) = self.migrate_once().await {
-                return Ok(done);
+            if self.migrate_once(Arc::clone(&applied)).await.is_ok() {
+                return Ok(taken(&applied));
             }
         }
-        self.migrate_once().await
+        self.migrate_once(Arc::clone(&applied)).await?;
+        Ok(taken(&applied))
     }
 
     async fn list_pending_migrations(&self) -> Result<Vec<String>, StoreError> {
@@ -482,15 +492,18 @@ impl Store for Adapter {
 }
 
 impl Adapter {
-    async fn migrate_once(&self) -> Result<Vec<String>, StoreError> {
-        self.migrated(|harness| {
-            let pending = harness.pending_migrations(MIGRATIONS)?;
-            let mut applied = Vec::with_capacity(pending.len());
-            for migration in &pending {
+    /// Adds what it applied to `applied`, one by one: what is done stays done if a later one fails.
+    async fn migrate_once(&self, applied: Arc<Mutex<Vec<String>>>) -> Result<(), StoreError> {
+        self.migrated(move |harness| {
+            for migration in &harness.pending_migrations(MIGRATIONS)? {
                 harness.run_migration(migration)?;
-                applied.push(migration.name().to_string());
+                let name = migration.name().to_string();
+                applied
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(name);
             }
-            Ok(applied)
+            Ok(())
         })
         .await
     }
@@ -506,4 +519,8 @@ impl Adapter {
         })
         .await
     }
+}
+
+fn taken(applied: &Mutex<Vec<String>>) -> Vec<String> {
+    std::mem::take(&mut applied.lock().unwrap_or_else(PoisonError::into_inner))
 }
