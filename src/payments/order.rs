@@ -113,7 +113,10 @@ impl Order {
             ("account_id", json!(account_id.to_string())),
             ("account_reference", json!(self.account_reference)),
             ("amount", json!(self.amount.to_string())),
-            ("callback_url", json!(self.endpoint.as_ref().map(|endpoint| &endpoint.url))),
+            (
+                "callback_url",
+                json!(self.endpoint.as_ref().map(|endpoint| &endpoint.url)),
+            ),
             ("currency", json!(self.currency.as_str())),
             ("customer_id", json!(self.customer_id)),
             ("description", json!(self.description)),
@@ -122,7 +125,14 @@ impl Order {
             ("occasion", json!(self.occasion)),
             ("order_reference", json!(self.order_reference)),
             ("origin", json!(self.origin)),
-            ("original", json!(self.original.as_ref().map(|original| original.transaction_id.to_string()))),
+            (
+                "original",
+                json!(
+                    self.original
+                        .as_ref()
+                        .map(|original| original.transaction_id.to_string())
+                ),
+            ),
             ("provider", json!(self.provider.as_str())),
             ("purpose", json!(self.purpose.as_str())),
             ("reference", json!(self.reference)),
@@ -134,7 +144,11 @@ impl Order {
     }
 
     /// What is committed before the provider is called.
-    pub(super) fn registration(&self, account_id: AccountId, own_ids: &ProviderIds) -> Registration {
+    pub(super) fn registration(
+        &self,
+        account_id: AccountId,
+        own_ids: &ProviderIds,
+    ) -> Registration {
         Registration {
             partner_id: self.partner_id,
             client_request_id: self.client_request_id.clone(),
@@ -148,7 +162,10 @@ impl Order {
             account_reference: self.account_reference.clone(),
             tenant_id: self.tenant_id.clone(),
             customer_id: self.customer_id.clone(),
-            original_id: self.original.as_ref().map(|original| original.transaction_id),
+            original_id: self
+                .original
+                .as_ref()
+                .map(|original| original.transaction_id),
             intent: Some(Box::new(Intent {
                 transaction_id: self.transaction_id,
                 account_id,

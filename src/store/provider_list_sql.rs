@@ -16,7 +16,10 @@ pub fn list(partner: PartnerId, filter: &ProviderFilter, limit: i64, offset: i64
     let mut conditions = vec!["t.partner_id = $1".to_owned(), "t.provider = $2".to_owned()];
     let narrow = [
         ("customer_id", filter.customer_id.as_deref()),
-        ("msisdn", filter.msisdn.as_ref().map(|msisdn| msisdn.as_str())),
+        (
+            "msisdn",
+            filter.msisdn.as_ref().map(|msisdn| msisdn.as_str()),
+        ),
         ("account_reference", filter.account_reference.as_deref()),
     ];
     let is_narrow = narrow.iter().any(|(_, value)| value.is_some());
