@@ -116,7 +116,7 @@ pub struct ApiError {
     /// For people.
     pub text: String,
     /// In the provider's own words, on routes that have its shape.
-    pub message: Option<String>,
+    pub message: Option<Box<str>>,
     /// By field.
     pub details: Vec<Detail>,
     /// Seconds to wait, if waiting helps.
@@ -124,7 +124,7 @@ pub struct ApiError {
     /// The methods that would be accepted.
     pub allow: Option<&'static str>,
     /// What really happened, for the log and never for the caller.
-    pub cause: Option<String>,
+    pub cause: Option<Box<str>>,
 }
 
 /// Seconds a caller should wait for a database that is away.
@@ -175,7 +175,7 @@ impl ApiError {
     /// The provider's words on refusing; nothing was sent, or nothing that moves money.
     pub fn provider(message: &str, words: Words) -> Self {
         Self {
-            message: Some(message.to_owned()),
+            message: Some(message.into()),
             details: vec![Detail {
                 field: "provider".to_owned(),
                 message: message.to_owned(),
@@ -189,7 +189,7 @@ impl ApiError {
     }
 
     /// The same error in a provider's own words, for routes that have its shape.
-    pub fn in_words(self, message: impl Into<String>) -> Self {
+    pub fn in_words(self, message: impl Into<Box<str>>) -> Self {
         Self {
             message: Some(message.into()),
             ..self
@@ -217,7 +217,7 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         const TEXT: &str = "Failed to fetch transactions";
-        let cause = Some(error.to_string());
+        let cause = Some(error.to_string().into());
         match error {
             StoreError::Unavailable(_) => Self {
                 retry_after: Some(DATABASE_RETRY_AFTER_SECONDS),

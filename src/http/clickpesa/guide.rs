@@ -185,7 +185,7 @@ async fn endpoint(state: &State, order: &Order, url: &str) -> Result<(Endpoint, 
         .await
         .map_err(wrong)?;
     let failed = |error: crate::vault::VaultError| ApiError {
-        cause: Some(error.to_string()),
+        cause: Some(error.to_string().into()),
         ..ApiError::server()
     };
     let secret = Secret::generate().map_err(failed)?;

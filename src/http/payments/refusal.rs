@@ -71,7 +71,7 @@ impl From<AccountError> for ApiError {
                         transaction_id: None,
                     },
                 );
-                refused.cause = Some(error.to_string());
+                refused.cause = Some(error.to_string().into());
                 refused
             }
             AccountError::Store(error) => error.into(),
