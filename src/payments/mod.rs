@@ -17,6 +17,7 @@ use crate::domain::clock::Clock;
 use crate::domain::identity::{EndpointId, TransactionId};
 use crate::domain::ledger::{Command, Outcome, ProviderAnswer, Refusal, Word};
 use crate::domain::payment::CallAnswer;
+use crate::domain::search::BulkLookup;
 use crate::domain::transaction::{ProviderIds, Transaction};
 use crate::providers::payment_provider::{Answer, Question, Reply, Unsupported};
 use crate::store::{Audit, Store, StoreError};
@@ -135,8 +136,10 @@ impl Payments {
         let own_ids = own_ids(&order, &connected);
         let registration = order.registration(connected.account.id, &own_ids);
         let digest = order.digest(connected.account.id);
-        // Before the intent, so that the endpoint is told of its very first event.
-        if let Some(endpoint) = &order.endpoint {
+        // Before the intent, so that the endpoint is told of its very first event; not for a repeat.
+        if let Some(endpoint) = &order.endpoint
+            && !self.is_known(&order).await?
+        {
             let audit = audit(&order, endpoint.id, "webhook.create");
             self.store.insert_endpoint(endpoint.clone(), audit).await?;
         }
@@ -265,6 +268,16 @@ impl Payments {
                 Err(PayError::Lost)
             }
         }
+    }
+
+    /// Whether a transaction has the order's key already.
+    async fn is_known(&self, order: &Order) -> Result<bool, PayError> {
+        let lookup = BulkLookup {
+            client_request_ids: order.client_request_id.iter().cloned().collect(),
+            ..BulkLookup::default()
+        };
+        let found = self.store.find_transactions(order.partner_id, lookup);
+        Ok(!found.await?.transactions.is_empty())
     }
 
     async fn remove_endpoint(&self, order: &Order) {

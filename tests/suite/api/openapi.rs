@@ -51,6 +51,8 @@ impl<'a> Walk<'a> {
         let mut all = vec![
             ("MPESA_BASE_URL", url.as_str()),
             ("CLICKPESA_BASE_URL", url.as_str()),
+            // Wrong keys are counted by address, and there are more operations than wrong keys an address may try.
+            ("TRUSTED_PROXIES", "127.0.0.1"),
         ];
         all.retain(|(name, _)| settings.iter().all(|(other, _)| other != name));
         all.extend_from_slice(settings);
@@ -448,7 +450,7 @@ async fn refuses_as_documented(walk: &mut Walk<'_>) {
     let change = |_: &mut _| {};
     let idle = walk.app.another_key(walk.partner.id, &scopes, change).await;
     let idle = leak(idle);
-    for operation in document.operations() {
+    for (number, operation) in document.operations().into_iter().enumerate() {
         if !operation.wants_key() {
             continue;
         }
@@ -460,8 +462,13 @@ async fn refuses_as_documented(walk: &mut Walk<'_>) {
         };
         walk.refused(operation, 401, "AUTH_1001", Call::default)
             .await;
-        walk.refused(operation, 401, "AUTH_1002", with("us_wrong"))
-            .await;
+        let elsewhere = leak(format!("198.51.100.{number}"));
+        let wrong = move || Call {
+            key: Some("us_wrong"),
+            headers: vec![("x-forwarded-for", elsewhere)],
+            ..Call::default()
+        };
+        walk.refused(operation, 401, "AUTH_1002", wrong).await;
         walk.refused(operation, 403, "AUTH_1003", with(idle)).await;
         if operation.takes_body() {
             for (status, code, media, body) in [

@@ -37,7 +37,7 @@ async fn every_kind_is_sent_once_and_ends_well(db: TestStore) {
         let paid = paying.settled(id).await;
         assert_eq!(paid["status"], "success", "{kind}: {paid}");
         assert_eq!(paid["kind"], kind);
-        assert_eq!(paid["amount"], json!(1200.00));
+        assert_eq!(paid["amount"].to_string(), "1200.00");
         assert_eq!(
             kinds(&paid)[..2],
             ["registered", "status_changed"],
@@ -79,7 +79,8 @@ async fn a_refused_payment_is_told_in_the_providers_words_and_told_again(db: Tes
             answer.refused(502, "PROVIDER_1001");
             let details = &answer.json()["details"][0];
             assert!(!details["message"].as_str().unwrap().is_empty());
-            assert_eq!(details["retryable"], false, "{kind}: {details}");
+            // Of all these only a busy phone may answer later.
+            assert_eq!(details["retryable"], kind == "stk_push", "{details}");
             assert_eq!(details["safe_to_retry"], true);
             let id = &details["transaction_id"];
             let refused = paying.app.transaction(&paying.partner, id).await;
@@ -92,7 +93,9 @@ async fn a_refused_payment_is_told_in_the_providers_words_and_told_again(db: Tes
         .ledger()
         .requests
         .values()
-        .filter_map(|requests| requests.answered.get(&400))
+        .flat_map(|requests| &requests.answered)
+        .filter(|(status, _)| **status >= 400)
+        .map(|(_, count)| count)
         .sum();
     assert_eq!(refused, 4);
 }
@@ -381,7 +384,7 @@ async fn every_limit_is_checked_before_anything_is_sent() {
         ("stk_push", "amount", json!("7.00"), json!(7.5)),
         ("b2c", "amount", json!(10), json!(9)),
         ("b2c", "amount", json!(250_000), json!(250_001)),
-        ("ussd_push", "amount", json!("0.01"), json!("0.001")),
+        ("ussd_push", "amount", json!("500.50"), json!("0.001")),
         ("stk_push", "msisdn", json!("0712345678"), json!("0712")),
         (
             "stk_push",

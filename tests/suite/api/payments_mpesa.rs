@@ -279,7 +279,8 @@ async fn outcomes_are_told_in_the_guides_shape(db: TestStore) {
     assert_eq!(detailed["final"], false);
     assert_eq!(detailed["transactionDate"], Value::Null);
     assert_eq!(detailed["action"], "Keep polling");
-    // An STK query answers at once, and what it says is applied.
+    // An STK query answers at once, and what it says is applied: it is paid, only nobody was told.
+    paying.simulator.until_quiet().await;
     let asked = json!({"transactionId": pending["transactionId"]});
     let answer = paying.post("/api/v1/mpesa/status-query", asked).await;
     assert_eq!(answer.expect(200)["data"]["status"], "SUCCESS");
