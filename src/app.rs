@@ -16,6 +16,8 @@ use tokio_util::task::TaskTracker;
 use crate::domain::clock::Clock;
 use crate::http::{self, Keys, Proxies, Quotas, State};
 use crate::ingest::{Ingest, unclaimed};
+use crate::payments::Payments;
+use crate::payments::accounts::Accounts;
 use crate::settings::Settings;
 use crate::store::{self, HOUR_COUNTER_SPAN, Retention, Store, StoreError, StoreSettings};
 use crate::telemetry::UPKEEP_EVERY;
@@ -124,7 +126,25 @@ impl Application {
         metrics: PrometheusHandle,
     ) -> Result<Self, StartError> {
         let quotas = Quotas::new(settings).map_err(StartError::Settings)?;
+        let cancel = CancellationToken::new();
+        let workers = TaskTracker::new();
+        let accounts = Accounts::new(
+            Arc::clone(&store),
+            Arc::clone(&vault),
+            Arc::clone(&clock),
+            settings,
+        )
+        .map_err(StartError::Settings)?;
+        let payments = Arc::new(Payments::new(
+            accounts,
+            (Arc::clone(&store), Arc::clone(&clock)),
+            settings.reconcile_after,
+            (workers.clone(), cancel.clone()),
+        ));
         let state = Data::new(State {
+            payments: Arc::clone(&payments),
+            vault: Arc::clone(&vault),
+            webhook_allow_private: settings.webhook_allow_private,
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             ingest: Arc::new(Ingest::new(
@@ -146,6 +166,7 @@ impl Application {
         let mut servers = Vec::new();
         let (address, server) = listen(settings.listen_addr, settings, state.clone(), false)?;
         servers.push(server);
+        payments.accounts.set_address(address);
         let admin_address = match settings.admin_listen_addr {
             Some(wanted) => {
                 let (address, server) = listen(wanted, settings, state, true)?;
@@ -154,8 +175,6 @@ impl Application {
             }
             None => None,
         };
-        let cancel = CancellationToken::new();
-        let workers = TaskTracker::new();
         let sender = Sender::new(settings.webhook_allow_private, Limits::default())
             .map_err(|error| StartError::Settings(error.to_string()))?;
         let dispatcher =

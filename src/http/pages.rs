@@ -55,7 +55,7 @@ async fn to_the_page() -> impl Responder {
 async fn file(page: Data<Config<'static>>, path: Path<String>) -> Result<HttpResponse, ApiError> {
     let file = utoipa_swagger_ui::serve(&path, Arc::clone(&page))
         .map_err(|error| ApiError {
-            cause: Some(error.to_string()),
+            cause: Some(error.to_string().into()),
             ..ApiError::server()
         })?
         .ok_or_else(|| ApiError::not_found("No such route"))?;

@@ -126,11 +126,24 @@ impl Accounts {
         provider: Provider,
         account_id: Option<AccountId>,
     ) -> Result<Connected, AccountError> {
-        let account = match account_id {
-            Some(id) => self.by_id(partner, provider, id).await?,
-            None => self.only(partner, provider).await?,
-        };
+        let account = self.choose(partner, provider, account_id).await?;
         self.connect(account).await
+    }
+
+    /// The same, its public facts only.
+    ///
+    /// # Errors
+    /// See [`AccountError`].
+    pub async fn choose(
+        &self,
+        partner: PartnerId,
+        provider: Provider,
+        account_id: Option<AccountId>,
+    ) -> Result<Arc<Account>, AccountError> {
+        match account_id {
+            Some(id) => self.by_id(partner, provider, id).await,
+            None => self.only(partner, provider).await,
+        }
     }
 
     async fn by_id(

@@ -6,30 +6,26 @@ use super::accounts::Connected;
 use super::order::Order;
 use crate::domain::ledger::Word;
 use crate::domain::payment::CallAnswer;
-use crate::domain::transaction::{Kind, Transaction};
+use crate::domain::transaction::{Kind, ProviderIds};
 use crate::providers::payment_provider::{
-    Collection, Outcome, PayOut, Refusal, ReversalRequest, Unsupported,
+    Collection, Outcome, PayOut, Refusal, Reply, ReversalRequest, Unsupported,
 };
 
-/// Sends the payment whose intent is committed as `transaction`.
-pub(super) async fn send(
-    order: &Order,
-    connected: &Connected,
-    transaction: &Transaction,
-) -> Outcome {
+/// Sends the payment whose intent is committed with these ids of our own choice.
+pub(super) async fn send(order: &Order, connected: &Connected, ids: &ProviderIds) -> Outcome {
     let sent = match order.kind {
-        Kind::StkPush | Kind::UssdPush => match collection(order, connected, transaction) {
+        Kind::StkPush | Kind::UssdPush => match collection(order, connected, ids) {
             Some(request) => connected.client.collect(&request).await,
             None => Err(Unsupported(order.kind.name())),
         },
-        Kind::B2c | Kind::Payout => match pay_out(order, connected, transaction) {
+        Kind::B2c | Kind::Payout => match pay_out(order, connected, ids) {
             Some(request) => connected.client.pay_out(&request).await,
             None => Err(Unsupported(order.kind.name())),
         },
         Kind::Reversal => match &order.original {
             Some(original) => {
                 let request = ReversalRequest {
-                    transaction_id: transaction.id,
+                    transaction_id: order.transaction_id,
                     receipt: original.receipt.clone(),
                     amount: order.amount,
                     remarks: order.remarks.clone(),
@@ -52,35 +48,47 @@ pub(super) async fn send(
     })
 }
 
-/// The prompt of an order, if it says whose phone.
-pub fn collection(
+/// What sending it would do and cost.
+pub(super) async fn preview(
     order: &Order,
     connected: &Connected,
-    transaction: &Transaction,
-) -> Option<Collection> {
+    ids: &ProviderIds,
+) -> Result<Reply, Unsupported> {
+    let impossible = Unsupported("previewing this");
+    if order.kind.is_prompt() {
+        let request = collection(order, connected, ids).ok_or(impossible)?;
+        connected.client.preview_collection(&request).await
+    } else {
+        let request = pay_out(order, connected, ids).ok_or(impossible)?;
+        connected.client.preview_pay_out(&request).await
+    }
+}
+
+/// The prompt of an order, if it says whose phone.
+fn collection(order: &Order, connected: &Connected, ids: &ProviderIds) -> Option<Collection> {
     Some(Collection {
-        transaction_id: transaction.id,
+        transaction_id: order.transaction_id,
         msisdn: order.msisdn.clone()?,
         amount: order.amount,
         currency: order.currency.clone(),
         reference: order.account_reference.clone(),
         description: order.description.clone(),
         transaction_type: order.transaction_type.clone(),
-        ids: transaction.ids.clone(),
+        ids: ids.clone(),
         callbacks: connected.callbacks.clone(),
     })
 }
 
-fn pay_out(order: &Order, connected: &Connected, transaction: &Transaction) -> Option<PayOut> {
+fn pay_out(order: &Order, connected: &Connected, ids: &ProviderIds) -> Option<PayOut> {
     Some(PayOut {
-        transaction_id: transaction.id,
+        transaction_id: order.transaction_id,
         msisdn: order.msisdn.clone()?,
         amount: order.amount,
         currency: order.currency.clone(),
         purpose: order.purpose,
         remarks: order.remarks.clone(),
         occasion: order.occasion.clone(),
-        ids: transaction.ids.clone(),
+        ids: ids.clone(),
         callbacks: connected.callbacks.clone(),
     })
 }

@@ -17,8 +17,9 @@ use crate::domain::clock::Clock;
 use crate::domain::identity::{EndpointId, TransactionId};
 use crate::domain::ledger::{Command, Outcome, ProviderAnswer, Refusal, Word};
 use crate::domain::payment::CallAnswer;
-use crate::domain::transaction::Transaction;
-use crate::providers::payment_provider::{Answer, Question, Unsupported};
+use crate::domain::search::BulkLookup;
+use crate::domain::transaction::{ProviderIds, Transaction};
+use crate::providers::payment_provider::{Answer, Question, Reply, Unsupported};
 use crate::store::{Audit, Store, StoreError};
 use accounts::{AccountError, Accounts, Connected};
 pub use order::{Order, Original};
@@ -132,14 +133,13 @@ impl Payments {
             .accounts
             .find(order.partner_id, order.provider, order.account_id)
             .await?;
-        let mut own_ids = connected.client.own_ids(order.kind, order.transaction_id);
-        if order.order_reference.is_some() {
-            own_ids.order_reference.clone_from(&order.order_reference);
-        }
+        let own_ids = own_ids(&order, &connected);
         let registration = order.registration(connected.account.id, &own_ids);
         let digest = order.digest(connected.account.id);
-        // Before the intent, so that the endpoint is told of its very first event.
-        if let Some(endpoint) = &order.endpoint {
+        // Before the intent, so that the endpoint is told of its very first event; not for a repeat.
+        if let Some(endpoint) = &order.endpoint
+            && !self.is_known(&order).await?
+        {
             let audit = audit(&order, endpoint.id, "webhook.create");
             self.store.insert_endpoint(endpoint.clone(), audit).await?;
         }
@@ -174,7 +174,7 @@ impl Payments {
         connected: &Connected,
         transaction: Transaction,
     ) -> Result<Settled, PayError> {
-        let outcome = call::send(order, connected, &transaction).await;
+        let outcome = call::send(order, connected, &transaction.ids).await;
         let (word, answer, body) = call::heard(outcome);
         if let CallAnswer::Unknown { reason } = &answer {
             tracing::warn!(transaction_id = %transaction.id, provider = %order.provider, reason,
@@ -270,6 +270,16 @@ impl Payments {
         }
     }
 
+    /// Whether a transaction has the order's key already.
+    async fn is_known(&self, order: &Order) -> Result<bool, PayError> {
+        let lookup = BulkLookup {
+            client_request_ids: order.client_request_id.iter().cloned().collect(),
+            ..BulkLookup::default()
+        };
+        let found = self.store.find_transactions(order.partner_id, lookup);
+        Ok(!found.await?.transactions.is_empty())
+    }
+
     async fn remove_endpoint(&self, order: &Order) {
         let Some(endpoint) = &order.endpoint else {
             return;
@@ -279,6 +289,23 @@ impl Payments {
         if let Err(error) = self.store.remove_endpoint(endpoint.id, now, audit).await {
             tracing::warn!(%error, "an endpoint of a payment that was not made stays");
         }
+    }
+
+    /// Says what an order would do and cost. Nothing is written.
+    ///
+    /// # Errors
+    /// See [`PayError`].
+    pub async fn preview(self: &Arc<Self>, order: Order) -> Result<Reply, PayError> {
+        let this = Arc::clone(self);
+        self.run(async move {
+            let connected = this
+                .accounts
+                .find(order.partner_id, order.provider, order.account_id)
+                .await?;
+            let ids = own_ids(&order, &connected);
+            Ok(call::preview(&order, &connected, &ids).await?)
+        })
+        .await?
     }
 
     /// Asks the provider about a transaction; what it says at once is applied.
@@ -322,6 +349,15 @@ impl Payments {
         }
         Ok(answer)
     }
+}
+
+/// The ids that are ours to choose: the partner's order reference, if it chose one.
+fn own_ids(order: &Order, connected: &Connected) -> ProviderIds {
+    let mut ids = connected.client.own_ids(order.kind, order.transaction_id);
+    if order.order_reference.is_some() {
+        ids.order_reference.clone_from(&order.order_reference);
+    }
+    ids
 }
 
 fn audit(order: &Order, endpoint: EndpointId, action: &'static str) -> Audit {

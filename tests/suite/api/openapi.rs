@@ -8,10 +8,13 @@ use serde_json::{Value, json};
 use ussd_status::domain::partner::Scope;
 use ussd_status::domain::transaction::Provider;
 use ussd_status::http::BODY_MAX;
+use ussd_status::simulator::{Fault, FaultPlan, RunningSimulator};
 
 use crate::support::TestStore;
 use crate::support::app::{Answer, TestApp, TestPartner};
+use crate::support::build::audit;
 use crate::support::openapi::{Document, METHODS, Operation, examples, references, with_examples};
+use crate::support::paying::{self, clickpesa_account, mpesa_credentials};
 
 /// Where a name such as `{id}` stands in a path, what to put there.
 type Names = Vec<(&'static str, String)>;
@@ -21,6 +24,10 @@ struct Walk<'a> {
     document: &'a Document,
     app: TestApp,
     partner: TestPartner,
+    /// Both providers.
+    simulator: RunningSimulator,
+    /// The partner's accounts: M-Pesa's, ClickPesa's.
+    accounts: [String; 2],
     names: Names,
     seen: &'a mut BTreeSet<(String, u16)>,
 }
@@ -40,9 +47,23 @@ impl<'a> Walk<'a> {
         settings: &[(&str, &str)],
         seen: &'a mut BTreeSet<(String, u16)>,
     ) -> Self {
-        let app = TestApp::start_with(TestStore::sqlite().await, settings).await;
+        let simulator = paying::simulator().await;
+        let url = simulator.url();
+        let mut all = vec![
+            ("MPESA_BASE_URL", url.as_str()),
+            ("CLICKPESA_BASE_URL", url.as_str()),
+            // Wrong keys are counted by address, and there are more operations than wrong keys an address may try.
+            ("TRUSTED_PROXIES", "127.0.0.1"),
+        ];
+        all.retain(|(name, _)| settings.iter().all(|(other, _)| other != name));
+        all.extend_from_slice(settings);
+        let app = TestApp::start_with(TestStore::sqlite().await, &all).await;
         let partner = app.partner().await;
-        let account = app.mpesa_account(partner.id).await;
+        let account = app
+            .account(partner.id, Provider::Mpesa, mpesa_credentials("walk"))
+            .await;
+        let clickpesa = clickpesa_account(&app, &simulator, &partner, "walk").await;
+        let accounts = [account.id.to_string(), clickpesa.id.to_string()];
         // Callbacks take any id; the walk puts a real one here as soon as it has one.
         let id = ussd_status::domain::identity::TransactionId::new(app.db.now());
         let names = vec![
@@ -50,11 +71,14 @@ impl<'a> Walk<'a> {
             ("kind", "stk".to_owned()),
             ("id", id.to_string()),
             ("transaction_id", id.to_string()),
+            ("orderReference", "06H1AB".to_owned()),
         ];
         Self {
             document,
             app,
             partner,
+            simulator,
+            accounts,
             names,
             seen,
         }
@@ -120,6 +144,7 @@ async fn every_operation_answers_as_documented() {
     let mut seen = BTreeSet::new();
     let mut walk = Walk::start(&document, &[], &mut seen).await;
     as_the_examples_say(&mut walk).await;
+    pays_as_documented(&mut walk).await;
     refuses_as_documented(&mut walk).await;
     takes_callbacks_as_documented(&mut walk).await;
     drop(walk);
@@ -132,6 +157,11 @@ async fn every_operation_answers_as_documented() {
     ];
     let mut walk = Walk::start(&document, &narrow, &mut seen).await;
     is_narrow_as_documented(&mut walk).await;
+    drop(walk);
+    let nobody = "http://127.0.0.1:1";
+    let alone = [("MPESA_BASE_URL", nobody), ("CLICKPESA_BASE_URL", nobody)];
+    let mut walk = Walk::start(&document, &alone, &mut seen).await;
+    is_alone_as_documented(&mut walk).await;
     drop(walk);
 
     let unseen: Vec<String> = document
@@ -157,12 +187,29 @@ async fn as_the_examples_say(walk: &mut Walk<'_>) {
     let key = leak(walk.partner.key.clone());
     let mut operations = document.operations();
     // What is registered first can be found and changed afterwards.
-    operations.sort_by_key(|operation| operation.id() != "registerTransaction");
+    operations.sort_by_key(|operation| match operation.id() {
+        "registerTransaction" => 0,
+        preview if preview.starts_with("preview") => 1,
+        "payMpesaCustomer" | "initiateClickpesaPayment" | "createClickpesaPayout" => 2,
+        _ => 3,
+    });
     for operation in operations {
+        walk.simulator.until_quiet().await;
+        walk.name("orderReference", order_reference(operation));
         let mut queries = vec![String::new()];
+        let parameters = document.parameters(operation);
+        if parameters
+            .iter()
+            .any(|one| one["in"] == "query" && one["required"] == true)
+        {
+            queries.clear();
+        }
         for parameter in document.parameters(operation) {
             if parameter["in"] == "query" {
+                let is_account = parameter["name"] == "account_id";
+                let account = usize::from(operation.path.contains("clickpesa"));
                 let text = match examples(parameter)[0].clone() {
+                    Value::String(_) if is_account => walk.accounts[account].clone(),
                     Value::String(text) => text,
                     other => other.to_string(),
                 };
@@ -178,6 +225,11 @@ async fn as_the_examples_say(walk: &mut Walk<'_>) {
             let bodies = bodies.iter();
             bodies.map(move |body| (query, *body))
         }) {
+            let body = match body {
+                Some(body) => Some(with_a_real_receipt(walk, body).await),
+                None => None,
+            };
+            let body = body.as_ref();
             let call = || Call {
                 key: operation.wants_key().then_some(key),
                 query,
@@ -225,6 +277,171 @@ async fn as_the_examples_say(walk: &mut Walk<'_>) {
     assert!(page.header("link").contains("rel=\"next\""));
 }
 
+/// The order reference of the examples' payment, or payout.
+fn order_reference(operation: Operation<'_>) -> &'static str {
+    if operation.path.contains("payouts") {
+        "PO1"
+    } else {
+        "06H1AB"
+    }
+}
+
+/// A receipt that the document made up is exchanged for that of the payment in the b2c example.
+async fn with_a_real_receipt(walk: &Walk<'_>, body: &Value) -> Value {
+    let mut body = body.clone();
+    if body.get("mpesaReceiptNumber").is_some() {
+        let path = "/api/ussd/transaction-status?client_request_id=REFUND-1";
+        let paid = walk.app.get(&walk.partner, path).await.expect(200);
+        body["mpesaReceiptNumber"] = paid["transactions"][0]["transaction_receipt"].clone();
+    }
+    body
+}
+
+/// Payments that end at once, by the numbers of the simulator's table: refused, and unknown; and orders that contradict
+/// an earlier one.
+async fn pays_as_documented(walk: &mut Walk<'_>) {
+    let document = walk.document;
+    let key = leak(walk.partner.key.clone());
+    let posted = |body: &Value| Call {
+        key: Some(key),
+        body: Some(body.to_string().into_bytes()),
+        ..Call::default()
+    };
+    for id in [
+        "createPayment",
+        "pushMpesaPrompt",
+        "payMpesaCustomer",
+        "initiateClickpesaPrompt",
+        "initiateClickpesaPayment",
+        "createClickpesaPayout",
+    ] {
+        let operation = operation_of(document, id);
+        let example = document.bodies(operation)[0].clone();
+        let phone = if example.get("msisdn").is_some() {
+            "msisdn"
+        } else {
+            "phoneNumber"
+        };
+        let unique = if example.get("orderReference").is_some() {
+            "orderReference"
+        } else {
+            "client_request_id"
+        };
+        let country = if id.contains("Clickpesa") {
+            "255"
+        } else {
+            "254"
+        };
+        for (ending, status) in [("0500", 202), ("0007", 502)] {
+            let mut body = example.clone();
+            body[phone] = json!(format!("{country}71234{ending}"));
+            body[unique] = json!(format!("E{ending}{}", id.len()));
+            let answer = walk.call(operation, posted(&body)).await;
+            assert_eq!(answer.status.as_u16(), status, "{id}: {}", answer.text);
+        }
+        // Without a key the same prompt again is stopped; with one another amount is another order.
+        let mut other = example.clone();
+        if example.get(unique).is_some() {
+            other["amount"] = json!(77);
+        }
+        let answer = walk.call(operation, posted(&other)).await;
+        answer.refused(409, "CONFLICT_1001");
+    }
+    let create = operation_of(document, "createPayment");
+    let again = document.bodies(create)[0].clone();
+    let answer = walk.call(create, posted(&again)).await;
+    assert_eq!(answer.status, 200);
+    let reversal = json!({"kind": "reversal", "amount": 1, "client_request_id": "R",
+        "original_transaction_id": "01a1fc7f-dc62-7089-83d4-a3d6e2490965"});
+    let answer = walk.call(create, posted(&reversal)).await;
+    answer.refused(404, "NOT_FOUND_1001");
+
+    let reverse = operation_of(document, "reverseMpesaPayment");
+    let example = document.bodies(reverse)[0].clone();
+    let nobodys = walk.call(reverse, posted(&example)).await;
+    nobodys.refused(404, "NOT_FOUND_1001");
+    let mut changed = with_a_real_receipt(walk, &example).await;
+    changed["remarks"] = json!("Another reason");
+    let answer = walk.call(reverse, posted(&changed)).await;
+    answer.refused(409, "CONFLICT_1001");
+    // Another payment, taken back while the provider's answers get lost.
+    let pay = operation_of(document, "payMpesaCustomer");
+    let mut body = document.bodies(pay)[0].clone();
+    body["client_request_id"] = json!("REFUND-2");
+    let paid = walk.call(pay, posted(&body)).await.expect(200);
+    walk.simulator.until_quiet().await;
+    walk.simulator
+        .set_faults(FaultPlan::new(1).with(Fault::NonJsonBefore, 1.0));
+    let lost = json!({"transactionId": paid["data"]["transactionId"], "amount": 500,
+        "client_request_id": "BACK-2"});
+    let answer = walk.call(reverse, posted(&lost)).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    walk.simulator.clear_faults();
+
+    let query = operation_of(document, "queryMpesaStatus");
+    let example = document.bodies(query)[0].clone();
+    let answer = walk.call(query, posted(&example)).await;
+    answer.refused(404, "NOT_FOUND_1001");
+    walk.name("id", "ws_CO_nobodys");
+    walk.name("orderReference", "NOBODYS");
+    for operation in document.operations() {
+        let is_documented = operation.statuses().any(|status| status == 404);
+        if operation.path.starts_with("/api/v1/") && operation.method == "get" && is_documented {
+            let call = Call {
+                key: Some(key),
+                query: if operation.id() == "queryClickpesaPayment" {
+                    "?transaction_id=NOBODYS"
+                } else {
+                    ""
+                },
+                ..Call::default()
+            };
+            let answer = walk.call(operation, call).await;
+            answer.refused(404, "NOT_FOUND_1001");
+        }
+    }
+    // As it was: what was registered first.
+    let path = "/api/ussd/transaction-status?client_request_id=HELLO-1";
+    let first = walk.app.get(&walk.partner, path).await.expect(200);
+    let id = first["transactions"][0]["transaction_id"].as_str().unwrap();
+    walk.name("id", id);
+}
+
+/// Nobody answers at the providers' addresses.
+async fn is_alone_as_documented(walk: &mut Walk<'_>) {
+    let document = walk.document;
+    let key = leak(walk.partner.key.clone());
+    // A payment that succeeded, with a receipt, so that there is something to ask about and to take back.
+    let fields = json!({"client_request_id": "REFUND-1", "conversation_id": "AG1", "amount": 500});
+    walk.app.register(&walk.partner, fields).await;
+    let token = walk.names.iter().find(|(name, _)| *name == "token");
+    let path = format!("/callbacks/{}/b2c-result", token.unwrap().1);
+    let result = Some(super::b2c_result("AG1", 0).into_bytes());
+    let answer = walk.app.send(Method::POST, &path, &[], result).await;
+    assert_eq!(answer.status, 200);
+    for operation in document.operations() {
+        if operation.statuses().any(|status| status == 502) {
+            let body = match document.bodies(operation).first() {
+                Some(body) if operation.takes_body() => {
+                    let mut body = with_a_real_receipt(walk, body).await;
+                    if body["client_request_id"] == "REFUND-1" {
+                        body["client_request_id"] = json!("REFUND-3");
+                    }
+                    Some(body.to_string())
+                }
+                _ => None,
+            };
+            let call = Call {
+                key: Some(key),
+                body: body.map(String::into_bytes),
+                ..Call::default()
+            };
+            let answer = walk.call(operation, call).await;
+            answer.refused(502, "PROVIDER_1001");
+        }
+    }
+}
+
 fn operation_of<'a>(document: &'a Document, id: &str) -> Operation<'a> {
     let mut operations = document.operations().into_iter();
     operations.find(|operation| operation.id() == id).unwrap()
@@ -238,7 +455,7 @@ async fn refuses_as_documented(walk: &mut Walk<'_>) {
     let change = |_: &mut _| {};
     let idle = walk.app.another_key(walk.partner.id, &scopes, change).await;
     let idle = leak(idle);
-    for operation in document.operations() {
+    for (number, operation) in document.operations().into_iter().enumerate() {
         if !operation.wants_key() {
             continue;
         }
@@ -250,8 +467,13 @@ async fn refuses_as_documented(walk: &mut Walk<'_>) {
         };
         walk.refused(operation, 401, "AUTH_1001", Call::default)
             .await;
-        walk.refused(operation, 401, "AUTH_1002", with("us_wrong"))
-            .await;
+        let elsewhere = leak(format!("198.51.100.{number}"));
+        let wrong = move || Call {
+            key: Some("us_wrong"),
+            headers: vec![("x-forwarded-for", elsewhere)],
+            ..Call::default()
+        };
+        walk.refused(operation, 401, "AUTH_1002", wrong).await;
         walk.refused(operation, 403, "AUTH_1003", with(idle)).await;
         if operation.takes_body() {
             for (status, code, media, body) in [
@@ -330,6 +552,10 @@ async fn takes_callbacks_as_documented(walk: &mut Walk<'_>) {
     let document = walk.document;
     let mpesa = walk.names.iter().find(|(name, _)| *name == "token");
     let mpesa = mpesa.unwrap().1.clone();
+    // An account without a checksum key would be believed on the path without a token.
+    let keyless = walk.accounts[1].parse().unwrap();
+    let removed = walk.app.db.store.remove_account(keyless, audit()).await;
+    assert!(removed.unwrap());
     let credentials = json!({"client_id": "demo", "api_key": "demo", "checksum_key": "k"});
     let partner = walk.partner.id;
     let clickpesa = walk
@@ -437,10 +663,21 @@ async fn a_method_that_is_not_documented_is_not_accepted() {
 #[test]
 fn every_route_is_documented_and_no_other() {
     let mut registered = BTreeSet::new();
-    for entry in std::fs::read_dir("src/http").unwrap() {
-        let file = entry.unwrap().path();
+    let mut folders = vec![std::path::PathBuf::from("src/http")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    for file in files {
         let source = std::fs::read_to_string(&file).unwrap();
-        let name = file.file_name().unwrap().to_str().unwrap();
+        let name = file.strip_prefix("src/http").unwrap().to_str().unwrap();
         // Whoever makes routes goes through `resource` in mod.rs, so that none escapes this test.
         let own = source.matches("web::resource(").count() + source.matches("web::scope(").count();
         assert_eq!(

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod build;
 pub mod openapi;
+pub mod paying;
 pub mod postgres;
 pub mod program;
 pub mod recount;
