@@ -294,4 +294,5 @@ fn set_gauges(counted: store::Backlog) {
     metrics::gauge!("ussd_status_open_transactions").set(number(counted.open_transactions));
     metrics::gauge!("ussd_status_pending_deliveries").set(number(counted.pending_deliveries));
     metrics::gauge!("ussd_status_waiting_callbacks").set(number(counted.waiting_callbacks));
+    metrics::gauge!("ussd_status_stuck_transactions").set(number(counted.stuck_transactions));
 }

@@ -14,6 +14,7 @@
 //!   words in which they differ). Imports `domain`.
 //! - [`vault`] seals secrets at rest. Imports nothing of ours.
 //! - [`ingest`] is a callback's way in. Imports the above.
+//! - [`reconciliation`] asks providers about silent transactions, a pace an account. Imports the above.
 //! - [`webhooks`] tells partners: dispatcher, signature, sender with its address guard. Imports the above but `providers`.
 //! - [`http`] is the HTTP surface, thin; every route is in `http/mod.rs`. Imports all of the above.
 //! - [`simulator`] fakes both providers over real HTTP, for the demo and the tests. Imports nothing of ours: it must not
@@ -41,6 +42,7 @@ pub mod domain;
 pub mod http;
 pub mod ingest;
 pub mod providers;
+pub mod reconciliation;
 pub mod settings;
 pub mod simulator;
 pub mod store;
