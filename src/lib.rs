@@ -14,6 +14,8 @@
 //!   words in which they differ). Imports `domain`.
 //! - [`vault`] seals secrets at rest. Imports nothing of ours.
 //! - [`ingest`] is a callback's way in. Imports the above.
+//! - [`payments`] starts payments: the intent is committed, the provider called, its answer written. `accounts` connects
+//!   a partner's accounts to their providers. Imports the above.
 //! - [`reconciliation`] asks providers about silent transactions, a pace an account. Imports the above.
 //! - [`webhooks`] tells partners: dispatcher, signature, sender with its address guard. Imports the above but `providers`.
 //! - [`http`] is the HTTP surface, thin; every route is in `http/mod.rs`. Imports all of the above.
@@ -41,6 +43,7 @@ pub mod cli;
 pub mod domain;
 pub mod http;
 pub mod ingest;
+pub mod payments;
 pub mod providers;
 pub mod reconciliation;
 pub mod settings;

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::domain::transaction::Provider;
 use crate::store::DatabaseUrl;
 
 /// The addresses Safaricom posts callbacks from, as clients in production list them; configurable because they are
@@ -50,6 +51,10 @@ pub struct Settings {
     pub admin_listen_addr: Option<SocketAddr>,
     /// `PUBLIC_URL`: base of the callback URLs handed to providers.
     pub public_url: Option<Url>,
+    /// `MPESA_BASE_URL`: where Daraja is called, unless the account says; by the account's environment if not set.
+    pub mpesa_base_url: Option<Url>,
+    /// `CLICKPESA_BASE_URL`: likewise ClickPesa.
+    pub clickpesa_base_url: Option<Url>,
     /// `MASTER_KEY`: seals credentials and webhook secrets.
     pub master_key: Option<SecretString>,
     /// `MASTER_KEY_PREVIOUS`: still opens what it sealed.
@@ -182,6 +187,7 @@ impl Settings {
             let accepted = "a number with its unit is, from 100ms to 365d, such as 90s or 48h";
             sources.parsed(name, default, accepted, asking_span)
         };
+        let provider = "an http or https URL without query is, such as http://127.0.0.1:9090";
         let address = "an address and a port is, such as 127.0.0.1:8080";
         Ok(Self {
             database_url: database_url(sources)?,
@@ -198,6 +204,8 @@ impl Settings {
                 "an http or https URL without query is, such as https://pay.example.com",
                 base_url,
             )?,
+            mpesa_base_url: optional(sources, "MPESA_BASE_URL", provider, base_url)?,
+            clickpesa_base_url: optional(sources, "CLICKPESA_BASE_URL", provider, base_url)?,
             master_key: sources.value("MASTER_KEY").map(SecretString::from),
             master_key_previous: sources.value("MASTER_KEY_PREVIOUS").map(SecretString::from),
             callback_allowed_ips: sources.parsed(
@@ -241,6 +249,16 @@ impl Settings {
             )?,
             log_filter: sources.value("RUST_LOG").map(str::to_owned),
         })
+    }
+}
+
+impl Settings {
+    /// Where a provider is called instead of its own address, if the operator says so.
+    pub fn provider_base_url(&self, provider: Provider) -> Option<&Url> {
+        match provider {
+            Provider::Mpesa => self.mpesa_base_url.as_ref(),
+            Provider::Clickpesa => self.clickpesa_base_url.as_ref(),
+        }
     }
 }
 
@@ -375,6 +393,8 @@ mod tests {
             ),
             ("LISTEN_ADDR", "localhost", "127.0.0.1:8080"),
             ("PUBLIC_URL", "pay.example.com", "https://pay.example.com"),
+            ("MPESA_BASE_URL", "localhost:9090", "http://127.0.0.1:9090"),
+            ("CLICKPESA_BASE_URL", "ftp://x", "http://127.0.0.1:9090"),
             ("CALLBACK_ALLOWED_IPS", "1.2.3.4,everyone", "CIDR"),
             ("TRUSTED_PROXIES", "10.0.0.0/99", "CIDR"),
             ("WEBHOOK_ALLOW_PRIVATE", "yes", "true or false"),

@@ -15,9 +15,23 @@ pub mod token;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use crate::domain::identity::TransactionId;
 use crate::domain::status_update::{CallbackKind, News};
 use crate::domain::transaction::Provider;
+use payment_provider::{CredentialsError, PaymentProvider, Setup};
+
+/// A client for an account at its provider; the only place that tells one provider from another to call it.
+///
+/// # Errors
+/// The first key of the account's credentials that cannot be used.
+pub fn connect(setup: Setup<'_>) -> Result<Arc<dyn PaymentProvider>, CredentialsError> {
+    Ok(match setup.account.provider {
+        Provider::Mpesa => Arc::new(mpesa::client::Client::open(setup)?),
+        Provider::Clickpesa => Arc::new(clickpesa::client::Client::open(setup)?),
+    })
+}
 
 /// What a callback's body says. `path_transaction_id` is our own id, if the callback's path carries one.
 pub fn parse_callback(

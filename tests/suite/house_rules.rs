@@ -14,7 +14,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("feed", &["domain", "store"]),
     ("ingest", ABOVE_INGEST),
     ("payments", ABOVE_PAYMENTS),
-    ("reconciliation", ABOVE_PAYMENTS),
+    ("reconciliation", ABOVE_RECONCILIATION),
     ("webhooks", ABOVE_PAYMENTS),
     ("http", ABOVE_HTTP),
     ("console", ABOVE_HTTP),
@@ -34,6 +34,16 @@ const ABOVE_PAYMENTS: &[&str] = &[
     "vault",
     "settings",
     "ingest",
+];
+const ABOVE_RECONCILIATION: &[&str] = &[
+    "domain",
+    "store",
+    "feed",
+    "providers",
+    "vault",
+    "settings",
+    "ingest",
+    "payments",
 ];
 const ABOVE_HTTP: &[&str] = &[
     "domain",

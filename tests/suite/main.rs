@@ -17,5 +17,6 @@ mod fuzz;
 mod house_rules;
 mod kill;
 mod outage;
+mod providers;
 mod slow_clients;
 mod store;

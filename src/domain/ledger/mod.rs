@@ -80,8 +80,8 @@ pub struct Registration {
     pub origin: String,
     /// The provider's ids, as far as known.
     pub ids: ProviderIds,
-    /// The customer.
-    pub msisdn: Msisdn,
+    /// The customer; unknown only of a reversal whose original says no number.
+    pub msisdn: Option<Msisdn>,
     /// The amount asked for.
     pub amount: Amount,
     /// Its currency.

@@ -84,7 +84,7 @@ impl Ledger {
             registered_ids,
             ids,
             merchant_request_id: None,
-            msisdn: Some(registration.msisdn),
+            msisdn: registration.msisdn,
             payer_key: None,
             currency: registration.currency,
             amount: registration.amount,
@@ -125,7 +125,7 @@ impl Ledger {
             transaction.kind = registration.kind;
             transaction.origin = registration.origin;
             transaction.client_request_id = registration.client_request_id;
-            transaction.msisdn = Some(registration.msisdn);
+            transaction.msisdn = registration.msisdn;
             transaction.currency = registration.currency;
             transaction.amount = registration.amount;
             transaction.account_reference = registration.account_reference;
@@ -191,7 +191,7 @@ impl Ledger {
                 known.created_at > since
                     && known.provider == registration.provider
                     && known.kind == registration.kind
-                    && known.msisdn.as_ref() == Some(&registration.msisdn)
+                    && known.msisdn == registration.msisdn
                     && known.amount == registration.amount
                     && known.account_reference == registration.account_reference
                     && !(known.status == Status::Failed && known.ids.conversation_id.is_none())
@@ -345,7 +345,7 @@ fn difference(known: &Transaction, repeated: &Registration) -> Option<&'static s
     let fields: [(&'static str, bool); 13] = [
         ("provider", known.provider == repeated.provider),
         ("kind", known.kind == repeated.kind),
-        ("msisdn", known.msisdn.as_ref() == Some(&repeated.msisdn)),
+        ("msisdn", known.msisdn == repeated.msisdn),
         ("amount", known.amount == repeated.amount),
         ("currency", known.currency == repeated.currency),
         ("origin", known.origin == repeated.origin),

@@ -50,10 +50,12 @@ pub(crate) fn parse(path_transaction_id: Option<TransactionId>, body: &[u8]) -> 
     if event.is_empty() && status.is_none() {
         return News::Unreadable("a webhook without event and status".to_owned());
     }
-    News::Payment(Box::new(update(event, status, data, correlation)))
+    let api = api_of(event, data);
+    News::Payment(Box::new(update(api, event, status, data, correlation)))
 }
 
-fn correlation(transaction_id: Option<TransactionId>, data: &Value) -> Correlation {
+/// The ids that a payment or payout carries, in a webhook as in an answer.
+pub(super) fn correlation(transaction_id: Option<TransactionId>, data: &Value) -> Correlation {
     let id = |names: &[&str]| json::first_field(data, names).and_then(json::id);
     Correlation {
         transaction_id,
@@ -63,13 +65,14 @@ fn correlation(transaction_id: Option<TransactionId>, data: &Value) -> Correlati
     }
 }
 
-fn update(
+/// What a payment or payout of `api` says in a webhook, or with an empty `event` in an answer.
+pub(super) fn update(
+    api: Api,
     event: &str,
     status: Option<String>,
     data: &Value,
     correlation: Correlation,
 ) -> StatusUpdate {
-    let api = api_of(event, data);
     let (verdict, word) = verdict(api, event, status.as_deref());
     let amount = amount(api, data);
     let mut update = StatusUpdate {

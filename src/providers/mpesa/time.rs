@@ -9,6 +9,9 @@ use crate::domain::clock::Instant;
 /// The two formats seen: 14 digits (STK, reversal, C2B) and `06.07.2024 22:48:52` (B2C).
 const FORMATS: [&str; 2] = ["%Y%m%d%H%M%S", "%d.%m.%Y %H:%M:%S"];
 
+/// How far East Africa Time is ahead of UTC.
+const AHEAD: Duration = Duration::hours(3);
+
 /// The years in which a payment can have happened.
 const YEARS: RangeInclusive<i32> = 2000..=9999;
 
@@ -17,14 +20,27 @@ pub(super) fn from_eat(text: &str) -> Option<Instant> {
     let [digits, dotted] = FORMATS;
     let format = if text.len() == 14 { digits } else { dotted };
     let local = NaiveDateTime::parse_from_str(text, format).ok()?;
-    let utc = local.checked_sub_signed(Duration::hours(3))?;
+    let utc = local.checked_sub_signed(AHEAD)?;
     // Signed years of any length parse too, and no database of ours keeps them.
     Some(utc.and_utc()).filter(|at| YEARS.contains(&at.year()))
+}
+
+/// The 14 digits of Safaricom's local time, as our requests carry them. No time zone is stated for them; what
+/// Safaricom itself sends is East Africa Time.
+pub(super) fn to_eat(at: Instant) -> String {
+    let [digits, _] = FORMATS;
+    (at.naive_utc() + AHEAD).format(digits).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_we_send_is_three_hours_ahead_of_utc_too() {
+        let at: Instant = "2023-12-31T22:30:59.9Z".parse().unwrap();
+        assert_eq!(to_eat(at), "20240101013059");
+    }
 
     #[test]
     fn years_of_no_payment_are_no_times() {

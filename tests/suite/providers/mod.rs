@@ -1,0 +1,3 @@
+//! The providers' clients over HTTP, against the simulator.
+
+mod mpesa;
