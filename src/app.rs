@@ -15,7 +15,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::clock::Clock;
 use crate::http::{self, Keys, Proxies, Quotas, State};
+use crate::domain::asking::AskSchedule;
 use crate::ingest::{Ingest, unclaimed};
+use crate::payments::accounts::Accounts;
+use crate::reconciliation::Reconciler;
 use crate::settings::Settings;
 use crate::store::{self, HOUR_COUNTER_SPAN, Retention, Store, StoreError, StoreSettings};
 use crate::telemetry::UPKEEP_EVERY;
@@ -61,15 +64,52 @@ pub async fn open_store(
     settings: &Settings,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let reconcile_after = chrono::Duration::from_std(settings.reconcile_after)
-        .unwrap_or_else(|_| chrono::Duration::seconds(60));
     let settings = StoreSettings {
         url: settings.database_url.clone(),
         pool_size: settings.database_pool_size,
         timeout: settings.database_timeout,
-        reconcile_after,
+        reconcile_after: ask_schedule(settings).first_after,
     };
     store::open(settings, clock).await
+}
+
+/// Tries every seal: a service under another master key than the one that sealed its secrets could neither check
+/// callbacks nor sign webhooks.
+///
+/// # Errors
+/// [`StartError::Settings`], naming `MASTER_KEY`; the database's.
+pub async fn check_seals(store: &dyn Store, vault: &Vault) -> Result<(), StartError> {
+    let refuse = |what: &str, owner: &str| {
+        StartError::Settings(format!(
+            "MASTER_KEY: what was found does not open the {what} of {owner}; the key that sealed it is accepted, as \
+             MASTER_KEY or as MASTER_KEY_PREVIOUS"
+        ))
+    };
+    for account in store.list_accounts(None).await? {
+        let owner = format!("account:{}", account.id);
+        vault
+            .open(&owner, &account.sealed_credentials)
+            .map_err(|_| refuse("credentials", &owner))?;
+    }
+    for partner in store.list_partners().await? {
+        for endpoint in store.list_endpoints(partner.id).await? {
+            let owner = format!("endpoint:{}", endpoint.id);
+            vault
+                .open(&owner, &endpoint.sealed_secret)
+                .map_err(|_| refuse("signing secret", &owner))?;
+        }
+    }
+    Ok(())
+}
+
+/// When silent providers are asked, by the settings.
+pub fn ask_schedule(settings: &Settings) -> AskSchedule {
+    // The settings accept no span that does not fit.
+    let span = |span| chrono::Duration::from_std(span).unwrap_or(chrono::Duration::MAX);
+    AskSchedule::new(
+        span(settings.reconcile_after),
+        span(settings.reconcile_for),
+    )
 }
 
 /// The service, listening and ready to run.
@@ -129,6 +169,21 @@ impl Application {
         let workers = TaskTracker::new();
         let sender = Sender::new(settings.webhook_allow_private, Limits::default())
             .map_err(|error| StartError::Settings(error.to_string()))?;
+        let accounts = Accounts::new(
+            Arc::clone(&store),
+            Arc::clone(&vault),
+            Arc::clone(&clock),
+            settings,
+        )
+        .map_err(StartError::Settings)?;
+        accounts.set_address(address);
+        let reconciler = Reconciler::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::new(accounts),
+            ask_schedule(settings),
+        );
+        workers.spawn(reconciler.run(cancel.clone(), |_| {}));
         let dispatcher =
             Dispatcher::new(Arc::clone(&store), Some(vault), Arc::clone(&clock), sender);
         workers.spawn(dispatcher.run(cancel.clone()));

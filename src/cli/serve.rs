@@ -45,6 +45,7 @@ pub async fn run(arguments: ServeArguments, mut sources: Sources) -> Result<(), 
             tracing::info!(applied = applied.join(", "), "migrated");
         }
     }
+    app::check_seals(store.as_ref(), &vault).await?;
     let application = Application::build(&settings, store, vault, clock, metrics)?;
     tracing::info!(
         address = %application.address(),

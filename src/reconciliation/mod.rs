@@ -3,6 +3,7 @@
 //! bounded, however much is due.
 
 pub mod breaker;
+mod lines;
 pub mod pace;
 pub mod question;
 mod slowdown;

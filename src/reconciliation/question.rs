@@ -14,7 +14,6 @@ use crate::domain::transaction::Transaction;
 use crate::providers::payment_provider::{
     Answer, CallbackBase, NoAnswer, PaymentProvider, Question, Refusal,
 };
-use crate::store::StoreError;
 
 /// How long a question may take in all, a new token and a repeat included; then it counts as not answered.
 pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,9 +35,9 @@ pub enum NoLine {
     /// No account, several, or one whose credentials cannot be used.
     #[error("{0}")]
     Impossible(String),
-    /// Nobody knows now.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    /// The database could not be asked for it.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// Finds the account to ask about a transaction through: its own, else its partner's only one at the provider.

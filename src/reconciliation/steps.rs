@@ -98,8 +98,8 @@ impl Reconciler {
                     self.cannot_ask(claimed.transaction, &reason, now);
                     return Place::Gone;
                 }
-                Err(NoLine::Store(error)) => {
-                    debug!(%error, "the account to ask through will be looked for again");
+                Err(NoLine::Unavailable(reason)) => {
+                    debug!(reason, "the account to ask through will be looked for again");
                     return Place::Gone;
                 }
             },

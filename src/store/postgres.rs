@@ -155,7 +155,7 @@ impl Commit for Adapter {
         let work = async move {
             let (clock, ask_after) = (&adapter.clock, adapter.reconcile_after);
             let mut writer = adapter.writer().await.map_err(CommitError::Store)?;
-            let (outcomes, notice) = writer
+            let (outcomes, changes) = writer
                 .transaction(async |conn| {
                     let early_since = clock.now() - EARLY_SPAN;
                     let loaded = load(conn, &Lookups::of(commands.iter()), early_since).await?;
@@ -176,12 +176,11 @@ impl Commit for Adapter {
                         commit::check_touched(write.must_touch, touched)
                     }))
                     .await?;
-                    commit::count(&changes);
-                    Ok::<_, CommitFailure>((outcomes, commit::notice(&changes)))
+                    Ok::<_, CommitFailure>((outcomes, changes))
                 })
                 .await
                 .map_err(CommitError::from)?;
-            commit::tell(&adapter.commits, notice);
+            commit::tell(&adapter.commits, &changes);
             Ok(outcomes)
         };
         match tokio::time::timeout(self.timeout, work).await {

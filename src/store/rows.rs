@@ -1,5 +1,6 @@
 //! Rows as the database gives them, and what they mean.
 
+use std::fmt;
 use std::str::FromStr;
 
 use chrono::DateTime;
@@ -106,7 +107,7 @@ pub type TransactionSql = (
 );
 
 /// A transaction.
-#[derive(Queryable, Debug)]
+#[derive(Queryable)]
 pub struct TransactionRow {
     pub partner_id: Option<Id>,
     pub id: Option<Id>,
@@ -138,6 +139,15 @@ pub struct TransactionRow {
     pub reversed_at: Option<At>,
     pub created_at: Option<At>,
     pub updated_at: Option<At>,
+}
+
+/// Shows no phone number.
+impl fmt::Debug for TransactionRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransactionRow")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TryFrom<TransactionRow> for Transaction {
@@ -333,7 +343,7 @@ pub struct BacklogRow {
 }
 
 /// A delivery just claimed, with its endpoint and its event.
-#[derive(QueryableByName, Debug)]
+#[derive(QueryableByName)]
 pub struct ClaimedRow {
     #[diesel(sql_type = IdSql)]
     pub id: Id,
@@ -381,6 +391,15 @@ pub struct ClaimedRow {
     pub msisdn: Option<String>,
     #[diesel(sql_type = Nullable<InstantSql>)]
     pub reversed_at: Option<At>,
+}
+
+/// Shows no phone number.
+impl fmt::Debug for ClaimedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClaimedRow")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TryFrom<ClaimedRow> for ClaimedDelivery {

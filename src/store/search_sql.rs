@@ -2,10 +2,10 @@
 //! is one snapshot, so that no reader sees statistics that disagree with the rows beside them.
 
 use chrono::{Duration, DurationRound};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::columns::{At, Id};
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Type};
 use super::rows::{ListingRow, TRANSACTION_COLUMNS};
 use super::statement::{Bind, Statement};
 use super::{Listing, StoreError};
@@ -15,7 +15,7 @@ use crate::domain::money::{Amount, Currency};
 use crate::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
 use crate::domain::statistics::Statistics;
 use crate::domain::status::Status;
-use crate::domain::transaction::Transaction;
+use crate::domain::transaction::{IdField, Transaction};
 
 /// Offsets beyond this are found by way of the day counters instead of being counted off row by row.
 pub const JUMP_FROM_OFFSET: i64 = 1_000;
@@ -470,11 +470,21 @@ pub fn timeline(partner: PartnerId, id: TransactionId) -> Statement {
 }
 
 /// The partners that hold any of these values at a provider.
-pub fn route_owners(dialect: Dialect, provider: &str, values: &[String]) -> Statement {
+pub fn route_owners(dialect: Dialect, provider: &str, ids: &[(IdField, String)]) -> Statement {
+    let rows: Vec<Value> = ids
+        .iter()
+        .map(|(field, value)| {
+            Value::from(vec![
+                field.as_str().to_owned(),
+                value.replace('\0', "\u{fffd}"),
+            ])
+        })
+        .collect();
     Statement::new(format!(
-        "SELECT DISTINCT partner_id AS id FROM routes WHERE value {} AND provider = $2",
-        dialect.in_texts("$1")
+        "SELECT DISTINCT r.partner_id AS id FROM {} AS k JOIN routes r ON r.value = k.value AND r.field = k.field \
+         WHERE r.provider = $2",
+        dialect.rows("$1", &[("field", Type::Text), ("value", Type::Text)])
     ))
-    .text(json_texts(values))
+    .text(Value::from(rows).to_string())
     .text(provider)
 }

@@ -160,7 +160,7 @@ impl Commit for Adapter {
     async fn commit(&self, commands: Arc<[Command]>) -> Result<Vec<Outcome>, CommitError> {
         let (clock, ask_after) = (Arc::clone(&self.clock), self.reconcile_after);
         let mut writer = self.writer().await.map_err(CommitError::Store)?;
-        let (outcomes, notice) = writer
+        let (outcomes, changes) = writer
             .spawn_blocking(move |conn| {
                 Ok(conn.immediate_transaction(|conn| {
                     let early_since = clock.now() - EARLY_SPAN;
@@ -177,14 +177,13 @@ impl Commit for Adapter {
                         let touched = write.statement.execute(conn)?;
                         commit::check_touched(write.must_touch, touched)?;
                     }
-                    commit::count(&changes);
-                    Ok::<_, CommitFailure>((outcomes, commit::notice(&changes)))
+                    Ok::<_, CommitFailure>((outcomes, changes))
                 }))
             })
             .await
             .map_err(|error| CommitError::Store(error.into()))?
             .map_err(CommitError::from)?;
-        commit::tell(&self.commits, notice);
+        commit::tell(&self.commits, &changes);
         Ok(outcomes)
     }
 }

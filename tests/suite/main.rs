@@ -18,5 +18,6 @@ mod house_rules;
 mod kill;
 mod outage;
 mod providers;
+mod reconciliation;
 mod slow_clients;
 mod store;

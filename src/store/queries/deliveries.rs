@@ -126,7 +126,22 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
             finished.then(|| DIALECT.instant(attempt.at)),
         ]));
     }
-    let mut statements = vec![
+    let mut statements = Vec::new();
+    if !gone.is_empty() {
+        // The partners' ledgers first, as every commit of them does: one that still saw the endpoint is over, and the
+        // next one will not.
+        statements.push(
+            Statement::new(format!(
+                "UPDATE feed_heads SET last_sequence = last_sequence WHERE partner_id IN (SELECT partner_id FROM {} AS r)",
+                DIALECT.rows(
+                    "$1",
+                    &[("id", Type::Id), ("at", Type::Instant), ("partner_id", Type::Id)]
+                )
+            ))
+            .text(Value::from(gone.clone()).to_string()),
+        );
+    }
+    statements.extend([
         Statement::new(format!(
             "UPDATE deliveries SET state = r.state, attempts = r.attempts, due_at = r.due_at, is_leased = false, \
              finished_at = r.finished_at FROM {} AS r \
@@ -164,7 +179,7 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
             )
         ))
         .text(Value::from(records).to_string()),
-    ];
+    ]);
     if !gone.is_empty() {
         // Nobody will be told of what is still pending there: it must not look as if it waited.
         statements.push(

@@ -14,14 +14,14 @@ use super::{accounts, deliveries, housekeeping, partners, payments};
 use crate::domain::account::Account;
 use crate::domain::clock::Instant;
 use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
-use crate::domain::identity::{AccountId, EndpointId, KeyId, PartnerId, TransactionId};
+use crate::domain::identity::{AccountId, CallbackId, EndpointId, KeyId, PartnerId, TransactionId};
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
 use crate::domain::search::{BulkLookup, Search};
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::TimelineEntry;
-use crate::domain::transaction::{Provider, Transaction};
+use crate::domain::transaction::{IdField, Provider, Transaction};
 use crate::store::dialect::Dialect;
 use crate::store::ledger::load;
 use crate::store::ledger::working_set::kept;
@@ -127,17 +127,23 @@ impl Store for Adapter {
     async fn list_unclaimed(
         &self,
         before: Instant,
+        after: CallbackId,
         limit: i64,
     ) -> Result<Vec<Unclaimed>, StoreError> {
         let rows = self
-            .rows::<UnclaimedRow, _>(load::unclaimed(before, limit))
+            .rows::<UnclaimedRow, _>(load::unclaimed(before, after, limit))
             .await?;
-        let mut unclaimed = Vec::with_capacity(rows.len());
-        for row in rows {
-            let account_id = row.account_id.map(|id| AccountId(id.0));
-            unclaimed.extend(kept(row.kept)?.map(|kept| Unclaimed { kept, account_id }));
-        }
-        Ok(unclaimed)
+        // One row that cannot be read must not hold up the others.
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let account_id = row.account_id.map(|id| AccountId(id.0));
+                let kept = kept(row.kept)
+                    .inspect_err(|error| tracing::error!(%error, "a kept callback"))
+                    .ok()??;
+                Some(Unclaimed { kept, account_id })
+            })
+            .collect())
     }
 
     fn commits(&self) -> broadcast::Receiver<CommitNotice> {
@@ -243,9 +249,9 @@ impl Store for Adapter {
     async fn list_route_owners(
         &self,
         provider: Provider,
-        values: Vec<String>,
+        ids: Vec<(IdField, String)>,
     ) -> Result<Vec<PartnerId>, StoreError> {
-        let statement = search_sql::route_owners(DIALECT, provider.as_str(), &values);
+        let statement = search_sql::route_owners(DIALECT, provider.as_str(), &ids);
         let rows = self.rows::<IdRow, _>(statement).await?;
         Ok(rows.into_iter().map(|row| PartnerId(row.id.0)).collect())
     }

@@ -27,9 +27,11 @@ on_both_databases!(
     a_late_verdict_does_not_undo_a_delivery,
     a_gone_endpoint_is_disabled,
     a_removed_endpoint_is_owed_nothing,
+    an_endpoint_that_ends_while_payments_move_is_owed_nothing,
     an_endpoint_hears_only_what_happens_after_it,
     housekeeping_removes_only_what_is_old,
     housekeeping_goes_in_small_batches,
+    what_waits_is_never_left_without_its_callback,
 );
 
 fn take(partner_id: PartnerId, endpoint_id: EndpointId, free: i64) -> Vec<Capacity> {
@@ -348,6 +350,32 @@ async fn a_removed_endpoint_is_owed_nothing(db: TestStore) {
     assert!(!again.unwrap());
 }
 
+async fn an_endpoint_that_ends_while_payments_move_is_owed_nothing(db: TestStore) {
+    let partner = db.partner().await;
+    for round in 0..30 {
+        let endpoint = db.endpoint(partner, &[]).await;
+        db.register(registration(partner, &format!("{round}")))
+            .await;
+        let claimed = claim(&db, take(partner, endpoint, 1)).await;
+        let moves = join_all((0..8).map(|number| {
+            let name = format!("{round}-{number}");
+            let db = &db;
+            async move { db.register(registration(partner, &name)).await }
+        }));
+        let ends = async {
+            if round % 2 == 0 {
+                let removed = db.store.remove_endpoint(endpoint, db.now(), audit());
+                assert!(removed.await.unwrap());
+            } else {
+                record(&db, &claimed, AttemptVerdict::Gone).await;
+            }
+        };
+        futures_util::future::join(moves, ends).await;
+        let owed = db.count("FROM deliveries WHERE state = 'pending'").await;
+        assert_eq!(owed, 0, "round {round}");
+    }
+}
+
 async fn an_endpoint_hears_only_what_happens_after_it(db: TestStore) {
     let partner = db.partner().await;
     db.register(registration_with(partner, "a", "c")).await;
@@ -434,4 +462,32 @@ async fn housekeeping_goes_in_small_batches(db: TestStore) {
     assert_eq!(store.remove_expired(before(db.now())).await.unwrap(), 500);
     assert_eq!(store.remove_expired(before(db.now())).await.unwrap(), 100);
     assert_eq!(store.remove_expired(before(db.now())).await.unwrap(), 0);
+}
+
+async fn what_waits_is_never_left_without_its_callback(db: TestStore) {
+    let partner = db.partner().await;
+    let waiting: Vec<_> = (0..700)
+        .map(|number| {
+            stk(
+                partner,
+                &format!("w{number}"),
+                ResultClass::Success,
+                db.now(),
+            )
+        })
+        .collect();
+    join_all(waiting.into_iter().map(|arrival| db.receive(arrival))).await;
+    // Rows lie in no promised order: this one moves to the end.
+    db.execute("UPDATE callbacks SET note = 'moved' WHERE id = (SELECT id FROM callbacks ORDER BY id LIMIT 1)")
+        .await;
+    db.advance(Duration::hours(1));
+    let orphans = "FROM waiting_callbacks w WHERE NOT EXISTS (SELECT 1 FROM callbacks c WHERE c.id = w.callback_id)";
+    let mut steps = 0;
+    while db.store.remove_expired(before(db.now())).await.unwrap() > 0 {
+        assert_eq!(db.count(orphans).await, 0, "step {steps}");
+        steps += 1;
+    }
+    assert!(steps >= 2);
+    assert_eq!(db.count("FROM waiting_callbacks").await, 0);
+    assert_eq!(db.count("FROM callbacks").await, 0);
 }

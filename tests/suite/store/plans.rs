@@ -8,6 +8,7 @@ use ussd_status::domain::delivery::{Attempt, AttemptVerdict};
 use ussd_status::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
 use ussd_status::domain::status::Status;
 use ussd_status::domain::status_update::ResultClass;
+use ussd_status::domain::transaction::IdField;
 use ussd_status::store::Capacity;
 
 use crate::support::TestStore;
@@ -130,7 +131,7 @@ async fn live(db: &TestStore) {
     db.store.find_transactions(partner, lookup).await.unwrap();
     db.find(&row).await;
     db.store
-        .list_route_owners(row.provider, vec!["c".to_owned()])
+        .list_route_owners(row.provider, vec![(IdField::Conversation, "c".to_owned())])
         .await
         .unwrap();
     db.store

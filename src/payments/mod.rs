@@ -1,0 +1,3 @@
+//! Starting payments: the accounts they go through.
+
+pub mod accounts;
