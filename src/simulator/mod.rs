@@ -1,10 +1,14 @@
 //! Both providers, faked over real HTTP on one port: Daraja's and ClickPesa's own paths, callbacks and all,
-//! with faults on demand (`outcome`). Also the people around the service in the demo: the partner's webhook
+//! with faults on demand (by number: `outcome`; by plan: `faults`) and a ledger of what was done. Also the people around the service in the demo: the partner's webhook
 //! receiver (`receiver`) and the other system that starts payments (`merchant`).
 //! Nothing of ours is used here: a test double must not share a parser with what it tests.
 
 mod clickpesa;
+mod control;
+mod course;
 mod daraja;
+mod faults;
+mod ledger;
 pub mod merchant;
 mod outcome;
 mod page;
@@ -19,10 +23,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use chrono::{DateTime, Utc};
 
-pub use clickpesa::Application;
+pub use clickpesa::{Application, WebhookEdition};
+pub use faults::{Fault, FaultPlan};
+pub use ledger::{LEDGER_PAYMENTS, Ledger, LedgerIds, LedgerPayment, LedgerRequests, Truth};
 pub use outcome::{ENDINGS, Ending, ending_of, endings_as_markdown};
 use world::World;
 
@@ -45,6 +52,8 @@ pub struct SimulatorSettings {
     pub callback_delay: RangeInclusive<Duration>,
     /// How long an access token is good for.
     pub token_lifetime: Duration,
+    /// What goes wrong from the start.
+    pub faults: Vec<FaultPlan>,
     /// The clock that ids, timestamps and token lives are read from. Delays pass in real time.
     pub now: Now,
 }
@@ -57,6 +66,7 @@ impl SimulatorSettings {
             seed: 1,
             callback_delay: Duration::from_millis(300)..=Duration::from_millis(2_500),
             token_lifetime: Duration::from_secs(3599),
+            faults: Vec::new(),
             now: system_time(),
         }
     }
@@ -83,9 +93,11 @@ impl Simulator {
         let http = HttpServer::new(move || {
             App::new()
                 .app_data(data.clone())
+                .wrap(from_fn(control::count))
                 .configure(daraja::routes)
                 .configure(clickpesa::routes)
                 .configure(page::routes)
+                .configure(control::routes)
                 .default_service(web::to(page::unknown_path))
         })
         .workers(1)
@@ -118,6 +130,37 @@ impl RunningSimulator {
     /// they (and its requests) carry a checksum. Turning the checksum on or off ends its tokens.
     pub fn set_clickpesa_application(&self, client_id: &str, application: Application) {
         self.world.clickpesa.set_application(client_id, application);
+    }
+
+    /// Says in which shapes an application's webhooks come, if not in the current ones.
+    pub fn set_clickpesa_edition(&self, client_id: &str, edition: WebhookEdition) {
+        self.world.clickpesa.set_edition(client_id, edition);
+    }
+
+    /// Puts a plan in force, in place of the one for the same account and number.
+    pub fn set_faults(&self, plan: FaultPlan) {
+        self.world.faults.set(plan);
+    }
+
+    /// Ends all plans. What they have begun takes its course.
+    pub fn clear_faults(&self) {
+        self.world.faults.clear();
+    }
+
+    /// What was done so far.
+    pub fn ledger(&self) -> Ledger {
+        self.world.ledger.read(None, 0, usize::MAX)
+    }
+
+    /// Ends the tokens of an account (consumer key or client id), or all; returns how many there were.
+    pub fn invalidate_tokens(&self, account: Option<&str>) -> usize {
+        control::invalidate_tokens(&self.world, account)
+    }
+
+    /// Does what is done in M-Pesa's portal: lets a shortcode's C2B URLs be registered anew. False if it had
+    /// none.
+    pub fn forget_c2b_urls(&self, shortcode: &str) -> bool {
+        self.world.daraja.forget_urls(shortcode)
     }
 
     /// Waits until every callback that is due has been posted.

@@ -1,5 +1,5 @@
-//! The simulator about itself: the table of endings, for people and for programs, and the dashboard's part
-//! of ClickPesa.
+//! The simulator about itself: the table of endings and the last payments, for people and for programs, and
+//! the dashboard's part of ClickPesa.
 
 use std::fmt::Write as _;
 
@@ -7,10 +7,13 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-use super::clickpesa::{self, Application};
+use super::clickpesa::{self, Application, WebhookEdition};
 use super::daraja::Refusal;
 use super::outcome::ENDINGS;
 use super::world::World;
+
+/// How many payments the page shows.
+const PAYMENTS_SHOWN: usize = 50;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -18,7 +21,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/simulator/clickpesa/webhook", web::post().to(set_webhook));
 }
 
-async fn about(request: HttpRequest) -> HttpResponse {
+async fn about(world: web::Data<World>, request: HttpRequest) -> HttpResponse {
     let for_a_browser = request
         .headers()
         .get(header::ACCEPT)
@@ -28,15 +31,18 @@ async fn about(request: HttpRequest) -> HttpResponse {
         return HttpResponse::Ok()
             .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'"))
             .content_type("text/html; charset=utf-8")
-            .body(html());
+            .body(html(&world));
     }
     HttpResponse::Ok().json(json!({
         "endings": ENDINGS,
         "otherwise": "the payment succeeds and is called back within 3 s",
+        "faults": "/simulator/faults",
+        "ledger": "/simulator/ledger",
+        "tokens": "/simulator/tokens/invalidate",
     }))
 }
 
-fn html() -> String {
+fn html(world: &World) -> String {
     let mut page = String::from(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Provider simulator</title>\
          <h1>Provider simulator</h1><p>The last four digits of the phone number decide. Every number \
@@ -51,8 +57,45 @@ fn html() -> String {
             ending.code, ending.name, ending.description, ending.stk, ending.b2c, ending.clickpesa
         );
     }
-    page.push_str("</table></html>\n");
+    page.push_str("</table>");
+    show_ledger(world, &mut page);
+    page.push_str("</html>\n");
     page
+}
+
+/// The last payments, newest first.
+fn show_ledger(world: &World, page: &mut String) {
+    let ledger = world.ledger.read(None, 0, usize::MAX);
+    let plans = world.faults.list().len();
+    let _ = write!(
+        page,
+        "<h2>What it did</h2><p>{} payments; {plans} plans of faults are in force. All of it: \
+         <a href=\"/simulator/ledger\">/simulator/ledger</a>, \
+         <a href=\"/simulator/faults\">/simulator/faults</a>.</p><table border=\"1\"><tr><th>number\
+         <th>account<th>kind<th>amount<th>made<th>truth<th>callbacks<th>faults</tr>",
+        ledger.payments.len()
+    );
+    for payment in ledger.payments.iter().rev().take(PAYMENTS_SHOWN) {
+        let faults: Vec<&str> = payment.faults.iter().map(|fault| fault.name()).collect();
+        let _ = write!(
+            page,
+            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{:?}<td>{}<td>{}</tr>",
+            payment.number,
+            escaped(&payment.account),
+            payment.kind,
+            payment.amount_asked,
+            payment.made,
+            payment.truth,
+            payment.callbacks.len(),
+            faults.join(", ")
+        );
+    }
+    page.push_str("</table>");
+}
+
+/// Whoever asks for a token chooses its account's name.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 #[derive(serde::Deserialize)]
@@ -61,6 +104,8 @@ struct WebhookSetting {
     client_id: String,
     url: String,
     checksum_key: Option<String>,
+    #[serde(default)]
+    edition: WebhookEdition,
 }
 
 async fn set_webhook(world: web::Data<World>, body: web::Bytes) -> HttpResponse {
@@ -73,6 +118,9 @@ async fn set_webhook(world: web::Data<World>, body: web::Bytes) -> HttpResponse 
                     checksum_key: setting.checksum_key,
                 },
             );
+            world
+                .clickpesa
+                .set_edition(&setting.client_id, setting.edition);
             HttpResponse::Ok().json(json!({"client_id": setting.client_id, "done": true}))
         }
         Err(error) => clickpesa::message(400, &error.to_string()),

@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::faults::Plans;
+use super::ledger::{Book, LEDGER_PAYMENTS};
 use super::{Now, SimulatorSettings, clickpesa, daraja};
 
 /// How many payments (and other things) are remembered; older ones are forgotten, so that a simulator
@@ -25,6 +27,8 @@ const REMEMBERED: usize = 200_000;
 pub(super) struct World {
     pub(super) daraja: daraja::State,
     pub(super) clickpesa: clickpesa::State,
+    pub(super) faults: Plans,
+    pub(super) ledger: Book,
     pub(super) token_lifetime: TimeDelta,
     now: Now,
     delay: RangeInclusive<Duration>,
@@ -58,10 +62,16 @@ impl World {
             .build()?;
         // Delays come from the seed alone. Ids come from the clock too: a simulator that is started again
         // must not hand out ids that its user's database already has.
+        let faults = Plans::default();
+        for plan in &settings.faults {
+            faults.set(plan.clone());
+        }
         let started = (settings.now)().timestamp_micros().cast_unsigned();
         Ok(Self {
             daraja: daraja::State::default(),
             clickpesa: clickpesa::State::default(),
+            faults,
+            ledger: Book::new(LEDGER_PAYMENTS),
             token_lifetime: TimeDelta::from_std(settings.token_lifetime)
                 .unwrap_or(TimeDelta::hours(1)),
             now: Arc::clone(&settings.now),
@@ -135,22 +145,33 @@ impl World {
         )
     }
 
-    /// Posts once, as the providers do: no retry, whatever the answer.
-    pub(super) async fn post(&self, post: &Post) {
+    /// Posts once, as the providers do: no retry, whatever the answer. The ledger notes how payment `entry`
+    /// was answered.
+    pub(super) async fn post(&self, post: &Post, entry: Option<u64>) -> Option<reqwest::Response> {
         let mut request = self.client.post(&post.url).body(post.body.clone());
         for (name, value) in &post.headers {
             request = request.header(*name, value);
         }
-        match request.send().await {
+        let answer = match request.send().await {
             Ok(answer) if answer.status().is_success() => {
                 tracing::debug!(status = answer.status().as_u16(), "callback posted");
+                Some(answer)
             }
             Ok(answer) => {
                 tracing::warn!(status = answer.status().as_u16(), "callback not accepted");
+                Some(answer)
             }
             // The URL may hold a secret token.
-            Err(error) => tracing::warn!(error = %error.without_url(), "callback not delivered"),
+            Err(error) => {
+                tracing::warn!(error = %error.without_url(), "callback not delivered");
+                None
+            }
+        };
+        if let Some(entry) = entry {
+            let status = answer.as_ref().map(|answer| answer.status().as_u16());
+            self.ledger.posted(entry, status);
         }
+        answer
     }
 
     /// Waits until nothing is left to be posted.
@@ -194,8 +215,25 @@ impl<V> Recent<V> {
         self.entries.get_mut(key)
     }
 
+    /// In no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
+        self.entries
+            .iter()
+            .map(|(key, value)| (key.as_str(), value))
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.values_mut()
+    }
+
     pub(super) fn contains(&self, key: &str) -> bool {
         self.entries.contains_key(key)
+    }
+
+    /// False if it was not there. Looks through all of them: for what is seldom done.
+    pub(super) fn remove(&mut self, key: &str) -> bool {
+        self.order.retain(|kept| kept != key);
+        self.entries.remove(key).is_some()
     }
 
     pub(super) fn insert(&mut self, key: String, value: V) {

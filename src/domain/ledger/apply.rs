@@ -330,7 +330,8 @@ impl Ledger {
     fn news(&mut self, key: Key, update: &StatusUpdate, source: &str) {
         let now = self.now;
         if let Some(slot) = self.slot(key) {
-            if update.class == ResultClass::Unknown {
+            // A question that failed must not be its own next question.
+            if update.class == ResultClass::Unknown && update.api != Api::StatusQuery {
                 slot.ask = Ask::At(now);
             }
             if let Some(word) = &update.provider_status

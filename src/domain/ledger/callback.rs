@@ -147,7 +147,10 @@ impl Ledger {
                     let mut entry = self.line(TimelineKind::Timeout, None, None, &source(kind));
                     entry.note = Some("queue timeout: the provider will be asked".to_owned());
                     self.note(key, entry);
-                    if let Some(slot) = self.slot(key) {
+                    // A question that timed out is asked again in its turn, or it would be asked without a pause.
+                    if kind != CallbackKind::StatusTimeout
+                        && let Some(slot) = self.slot(key)
+                    {
                         slot.ask = Ask::At(now);
                     }
                 }

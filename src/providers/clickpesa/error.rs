@@ -13,6 +13,24 @@ use crate::providers::payment_provider::{
 /// Refusals that say "not now": the pause between payouts (reported: HTTP 400, about a minute) and an empty account.
 const NOT_NOW: [&str; 2] = ["retry after", "insufficient balance"];
 
+/// A success: what was said, and the HTTP status it came with.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) status: u16,
+    pub(super) body: Value,
+}
+
+impl Said {
+    /// A success that does not say what was asked.
+    pub(super) fn without(&self, what: &str) -> NoAnswer {
+        NoAnswer {
+            reason: format!("an answer without {what}"),
+            http_status: Some(self.status),
+            is_down: false,
+        }
+    }
+}
+
 /// Why a call brought no answer to what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -34,8 +52,8 @@ impl From<NoAnswer> for Failure {
     }
 }
 
-/// The body of a success, or what the answer means instead.
-pub(super) fn read(heard: &Heard) -> Result<Value, Failure> {
+/// What a success says, or what the answer means instead.
+pub(super) fn read(heard: &Heard) -> Result<Said, Failure> {
     let status = heard.status;
     let body = match heard.json() {
         Ok(body) => body,
@@ -51,7 +69,7 @@ pub(super) fn read(heard: &Heard) -> Result<Value, Failure> {
         throttled,
     };
     Err(match status {
-        200..=299 => return Ok(body),
+        200..=299 => return Ok(Said { status, body }),
         // 408 may come after the request was taken.
         408 => unknown(status, "the provider gave up waiting", false),
         404 => Failure::Missing(refusal(false, false)),

@@ -2,6 +2,8 @@
 //! What its dashboard knows of an application (webhook URL, checksum) is set from outside.
 
 mod checksum;
+mod edition;
+mod listing;
 mod payments;
 mod payouts;
 
@@ -13,8 +15,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
+use super::course::{Course, Stop};
+use super::faults::Fault;
+use super::outcome::Failure;
 use super::world::{MIXED, Post, Recent, World, locked};
 pub(super) use checksum::checksum;
+pub use edition::WebhookEdition;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.service(
@@ -28,6 +34,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
                 "/payments/initiate-ussd-push-request",
                 web::post().to(payments::initiate),
             )
+            .route("/payments/all", web::get().to(listing::payments))
             .route("/payments/{reference}", web::get().to(payments::query))
             .route(
                 "/payouts/preview-mobile-money-payout",
@@ -37,6 +44,15 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
                 "/payouts/create-mobile-money-payout",
                 web::post().to(payouts::create),
             )
+            .route(
+                "/payouts/preview-mobile-money-payout-request",
+                web::post().to(payouts::preview),
+            )
+            .route(
+                "/payouts/create-mobile-money-payout-request",
+                web::post().to(payouts::create),
+            )
+            .route("/payouts/all", web::get().to(listing::payouts))
             .route("/payouts/{reference}", web::get().to(payouts::query))
             .route("/account/balance", web::get().to(payouts::balance)),
     );
@@ -55,6 +71,7 @@ pub struct Application {
 #[derive(Default)]
 pub(super) struct State {
     applications: Mutex<HashMap<String, Application>>,
+    editions: Mutex<HashMap<String, WebhookEdition>>,
     tokens: Mutex<Recent<Token>>,
     /// By client id and order reference.
     payments: Mutex<Recent<payments::Payment>>,
@@ -71,6 +88,27 @@ struct Token {
 impl State {
     pub(super) fn set_application(&self, client_id: &str, application: Application) {
         locked(&self.applications).insert(client_id.to_owned(), application);
+    }
+
+    pub(super) fn set_edition(&self, client_id: &str, edition: WebhookEdition) {
+        locked(&self.editions).insert(client_id.to_owned(), edition);
+    }
+
+    fn edition(&self, client_id: &str) -> WebhookEdition {
+        locked(&self.editions)
+            .get(client_id)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Ends the tokens of one client, or all; how many were good.
+    pub(super) fn invalidate_tokens(&self, now: DateTime<Utc>, client_id: Option<&str>) -> usize {
+        locked(&self.tokens)
+            .values_mut()
+            .filter(|token| client_id.is_none_or(|client_id| client_id == token.client_id))
+            .filter(|token| now < token.expires_at)
+            .map(|token| token.expires_at = now)
+            .count()
     }
 
     fn application(&self, client_id: &str) -> Application {
@@ -117,11 +155,18 @@ async fn generate_token(world: web::Data<World>, request: HttpRequest) -> HttpRe
     let Some(client_id) = named("client-id") else {
         return message(403, "Invalid client details");
     };
+    world.ledger.token_requested(client_id);
     match named("api-key") {
         None => return message(403, "Unauthorized API-Key"),
         Some("wrong") => return message(403, "Invalid or Expired API-Key"),
         Some(_) => {}
     }
+    let draw = world.faults.draw(client_id, "", "token");
+    let expires_at = if draw.faults.contains(&Fault::ExpiredToken) {
+        world.now()
+    } else {
+        world.now() + world.token_lifetime
+    };
     let token = format!(
         "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.{}.{}",
         world.made_up(MIXED, 60),
@@ -131,7 +176,7 @@ async fn generate_token(world: web::Data<World>, request: HttpRequest) -> HttpRe
         token.clone(),
         Token {
             client_id: client_id.to_owned(),
-            expires_at: world.now() + world.token_lifetime,
+            expires_at,
             checksum_key: world.clickpesa.application(client_id).checksum_key,
         },
     );
@@ -212,14 +257,53 @@ fn used_before(reference: &str) -> Refusal {
     )
 }
 
-fn throttled() -> Refusal {
-    Refusal::new(429, "Too many requests")
+/// Why nothing was made of a request.
+fn stop(world: &World, client_id: &str, why: Stop) -> HttpResponse {
+    let refusal = match why {
+        Stop::Token => {
+            world
+                .clickpesa
+                .invalidate_tokens(world.now(), Some(client_id));
+            Refusal::new(401, "Unauthorized")
+        }
+        Stop::Refused => Refusal::new(400, UNSUPPORTED_NUMBER),
+        Stop::Throttled => Refusal::new(429, "Too many requests"),
+        Stop::ServerError => Refusal::new(500, "Error validating fee, try again later"),
+    };
+    refusal.answer()
 }
 
-fn gateway_timeout() -> HttpResponse {
-    HttpResponse::GatewayTimeout()
-        .content_type("text/html")
-        .body("<html><head><title>504 Gateway Time-out</title></head><body></body></html>")
+/// Why a payment or a payout failed.
+fn reason(failure: Failure) -> &'static str {
+    match failure {
+        Failure::InsufficientFunds => "Insufficient balance",
+        Failure::RuleLimited => "Transaction limit exceeded",
+        Failure::Expired => "Request timed out",
+        Failure::Cancelled => "Request cancelled by user",
+        Failure::NoAnswer => "No response from user",
+        Failure::WrongPin => "Invalid PIN",
+        Failure::Internal => "Internal error",
+    }
+}
+
+/// How a payment is wrongly denied that exists: not found, or an empty list.
+fn denied(course: &Course, reference: &str, what: &str) -> Result<Value, Refusal> {
+    if course.variant().is_multiple_of(2) {
+        return Err(missing(reference, what));
+    }
+    Ok(json!([]))
+}
+
+fn missing(reference: &str, what: &str) -> Refusal {
+    Refusal::new(404, format!("Invalid or missing {what}: {reference}"))
+}
+
+/// A list of one, or the one alone if an odd shape was drawn.
+fn listed(course: &Course, one: Value) -> Value {
+    if course.strikes(Fault::PartialShape) {
+        return one;
+    }
+    json!([one])
 }
 
 /// The operator that a number belongs to, in the words of the channel field.
@@ -249,14 +333,21 @@ fn key(client_id: &str, reference: &str) -> String {
 }
 
 /// The webhook as it goes to the application, if it has one.
-fn webhook(world: &World, client_id: &str, event: &str, data: Value) -> Option<Post> {
+fn webhook(
+    world: &World,
+    client_id: &str,
+    event: &str,
+    data: Value,
+    course: &Course,
+) -> Option<Post> {
     let application = world.clickpesa.application(client_id);
     if application.webhook_url.is_empty() {
         return None;
     }
-    let mut payload = Map::new();
-    payload.insert("event".to_owned(), Value::from(event));
-    payload.insert("data".to_owned(), data);
+    let mut payload = world.clickpesa.edition(client_id).payload(event, data);
+    if course.strikes(Fault::PartialShape) {
+        edition::mutilate(&mut payload, course.variant());
+    }
     if let Some(key) = application.checksum_key {
         let checksum = checksum(&payload, &key);
         payload.insert("checksum".to_owned(), Value::from(checksum));

@@ -7,24 +7,31 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Refusal, UNSUPPORTED_NUMBER, answered, channel_of, client_of, extended, gateway_timeout, key,
-    order_reference, phone_number, read, text, throttled, timestamp, used_before, webhook,
+    Refusal, answered, channel_of, client_of, denied, extended, key, listed, missing,
+    order_reference, phone_number, read, reason, stop, text, timestamp, used_before, webhook,
 };
-use crate::simulator::outcome::{Answer, Behaviour, Failure};
+use crate::simulator::course::{self, Course};
+use crate::simulator::faults::Fault;
+use crate::simulator::ledger::{LedgerIds, Order, Truth};
+use crate::simulator::outcome::Behaviour;
 use crate::simulator::world::{LOWER, World, locked};
 
 #[derive(Clone)]
 pub(in crate::simulator) struct Payment {
     id: String,
-    client_id: String,
+    pub(super) client_id: String,
     reference: String,
     payment_reference: String,
     number: String,
     collected: String,
     status: &'static str,
     message: &'static str,
-    created_at: String,
+    pub(super) created_at: String,
     updated_at: String,
+    /// Its number in the ledger.
+    entry: Option<u64>,
+    /// True if the next question about it is to be answered wrongly.
+    denied_once: bool,
 }
 
 /// One piece of news: how long after the one before, what the payment becomes, how often it is told.
@@ -35,6 +42,8 @@ struct News {
     status: &'static str,
     message: &'static str,
     copies: usize,
+    /// False for a word that is out of date when it comes.
+    is_true: bool,
 }
 
 struct Asked {
@@ -94,18 +103,30 @@ pub(super) async fn initiate(
         Ok(asked) => asked,
         Err(refusal) => return refusal.answer(),
     };
-    let behaviour = Behaviour::of(&asked.number);
-    let answer = behaviour.answer();
-    match answer {
-        Answer::Refused => return Refusal::new(400, UNSUPPORTED_NUMBER).answer(),
-        Answer::Throttled => return throttled().answer(),
-        Answer::Accepted | Answer::AcceptedAfterTheCallback | Answer::Lost => {}
+    let client_id = asked.client_id.clone();
+    let order = Order {
+        provider: "clickpesa",
+        kind: "ussd_push",
+        account: &asked.client_id,
+        msisdn: &asked.number,
+        amount: format!("{}{}", asked.amount.0, asked.amount.1),
+        id: Some(&asked.reference),
+        callback_url: None,
+    };
+    world.ledger.received(&order);
+    let key = key(&asked.client_id, &asked.reference);
+    if locked(&world.clickpesa.payments).contains(&key) {
+        return used_before(&asked.reference).answer();
     }
-    let payment = match open(&world, asked, behaviour) {
+    let course = Arc::new(course::of_payment(&world, &order));
+    if let Some(answer) = course.stopped(|why| stop(&world, &client_id, why)) {
+        return answer;
+    }
+    let payment = match open(&world, asked, &course) {
         Ok(payment) => payment,
         Err(refusal) => return refusal.answer(),
     };
-    let accepted = json!({
+    let accepted = HttpResponse::Ok().json(json!({
         "id": payment.id,
         "status": payment.status,
         "channel": channel_of(&payment.number),
@@ -114,18 +135,10 @@ pub(super) async fn initiate(
         "collectedCurrency": "TZS",
         "createdAt": payment.created_at,
         "clientId": payment.client_id,
-    });
-    let news = news(&world, behaviour);
-    let told = world.in_background(tell(Arc::clone(&world), payment, news));
-    match answer {
-        Answer::Lost => return gateway_timeout(),
-        Answer::AcceptedAfterTheCallback => {
-            // An error means that the simulator is being stopped: nobody waits for the answer.
-            let _ = told.await;
-        }
-        Answer::Accepted | Answer::Refused | Answer::Throttled => {}
-    }
-    HttpResponse::Ok().json(accepted)
+    }));
+    let news = news(&course);
+    let told = world.in_background(tell(Arc::clone(&world), payment, Arc::clone(&course), news));
+    course.answer(told, accepted).await
 }
 
 fn asked(world: &World, request: &HttpRequest, body: &[u8]) -> Result<Asked, Refusal> {
@@ -157,7 +170,7 @@ fn amount(fields: &Map<String, Value>) -> Result<(u64, String), Refusal> {
         .ok_or_else(|| Refusal::new(400, "amount must be a string with a number above zero"))
 }
 
-fn open(world: &World, asked: Asked, behaviour: Behaviour) -> Result<Payment, Refusal> {
+fn open(world: &World, asked: Asked, course: &Course) -> Result<Payment, Refusal> {
     let (units, rest) = asked.amount;
     let payment = Payment {
         id: format!("{}LCP{}", asked.reference, world.count()),
@@ -165,11 +178,13 @@ fn open(world: &World, asked: Asked, behaviour: Behaviour) -> Result<Payment, Re
         reference: asked.reference,
         payment_reference: world.made_up(LOWER, 18),
         number: asked.number,
-        collected: format!("{}{rest}", behaviour.paid(units)),
+        collected: format!("{}{rest}", course.behaviour.paid(units)),
         status: "PROCESSING",
         message: "",
         created_at: timestamp(world),
         updated_at: timestamp(world),
+        entry: course.entry,
+        denied_once: course.denies(),
     };
     let key = key(&payment.client_id, &payment.reference);
     let mut payments = locked(&world.clickpesa.payments);
@@ -177,23 +192,37 @@ fn open(world: &World, asked: Asked, behaviour: Behaviour) -> Result<Payment, Re
         return Err(used_before(&payment.reference));
     }
     payments.insert(key, payment.clone());
+    drop(payments);
+    course.made(LedgerIds {
+        order_reference: Some(payment.reference.clone()),
+        provider_id: Some(payment.id.clone()),
+        receipt: Some(payment.payment_reference.clone()),
+        ..LedgerIds::default()
+    });
     Ok(payment)
 }
 
-fn news(world: &World, behaviour: Behaviour) -> Vec<News> {
-    let after = match behaviour {
-        Behaviour::Early => Duration::ZERO,
-        Behaviour::LateSuccess => world.draw_delay() + world.draw_delay(),
-        _ => world.draw_delay(),
-    };
+fn news(course: &Course) -> Vec<News> {
+    let mut after = course.delay();
+    if course.behaviour == Behaviour::LateSuccess {
+        after += course.delay();
+    }
     let paid = News {
         after,
         event: "PAYMENT RECEIVED",
         status: "SUCCESS",
         message: "success",
-        copies: behaviour.copies(),
+        copies: course.copies(course.behaviour.copies()),
+        is_true: true,
     };
-    match behaviour {
+    let settled = |is_true| News {
+        after: course.delay(),
+        status: "SETTLED",
+        message: "settled",
+        is_true,
+        ..paid
+    };
+    match course.behaviour {
         Behaviour::Fails(failure) => vec![News {
             event: "PAYMENT FAILED",
             status: "FAILED",
@@ -206,23 +235,23 @@ fn news(world: &World, behaviour: Behaviour) -> Vec<News> {
             message: "Payment is under review",
             ..paid
         }],
-        Behaviour::Settles => vec![
-            paid,
-            News {
-                after: world.draw_delay(),
-                status: "SETTLED",
-                message: "settled",
-                ..paid
-            },
-        ],
+        Behaviour::Settles => vec![paid, settled(true)],
         // No event of this name is documented; the status says what happened.
         Behaviour::Reversed => vec![
             paid,
             News {
-                after: world.draw_delay(),
+                after: course.delay(),
                 event: "PAYMENT FAILED",
                 status: "REVERSED",
                 message: "Payment was reversed",
+                ..paid
+            },
+        ],
+        // Settled first, and then the word that it was received.
+        _ if course.is_reordered() => vec![
+            settled(true),
+            News {
+                is_true: false,
                 ..paid
             },
         ],
@@ -230,37 +259,34 @@ fn news(world: &World, behaviour: Behaviour) -> Vec<News> {
     }
 }
 
-pub(super) fn reason(failure: Failure) -> &'static str {
-    match failure {
-        Failure::InsufficientFunds => "Insufficient balance",
-        Failure::RuleLimited => "Transaction limit exceeded",
-        Failure::Expired => "Request timed out",
-        Failure::Cancelled => "Request cancelled by user",
-        Failure::NoAnswer => "No response from user",
-        Failure::WrongPin => "Invalid PIN",
-        Failure::Internal => "Internal error",
+/// What a status means for the payment.
+pub(super) fn truth_of(status: &str) -> Truth {
+    match status {
+        "SUCCESS" | "SETTLED" => Truth::Success,
+        "REVERSED" => Truth::Reversed,
+        "FAILED" | "REFUNDED" => Truth::Failed,
+        _ => Truth::Unknown,
     }
 }
 
-async fn tell(world: Arc<World>, payment: Payment, news: Vec<News>) {
+async fn tell(world: Arc<World>, payment: Payment, course: Arc<Course>, news: Vec<News>) {
     let key = key(&payment.client_id, &payment.reference);
     for word in news {
         tokio::time::sleep(word.after).await;
-        let now = timestamp(&world);
-        if let Some(kept) = locked(&world.clickpesa.payments).find_mut(&key) {
-            kept.status = word.status;
-            kept.message = word.message;
-            kept.updated_at = now;
+        if word.is_true {
+            let now = timestamp(&world);
+            if let Some(kept) = locked(&world.clickpesa.payments).find_mut(&key) {
+                kept.status = word.status;
+                kept.message = word.message;
+                kept.updated_at = now;
+            }
+            course.settle(truth_of(word.status), &payment.collected);
         }
-        let post = webhook(
-            &world,
-            &payment.client_id,
-            word.event,
-            webhook_data(&payment, word),
-        );
+        let data = webhook_data(&payment, word);
+        let post = webhook(&world, &payment.client_id, word.event, data, &course);
         if let Some(post) = post {
             for _ in 0..word.copies {
-                world.post(&post).await;
+                world.post(&post, course.entry).await;
             }
         }
     }
@@ -302,16 +328,36 @@ pub(super) async fn query(
     request: HttpRequest,
     reference: web::Path<String>,
 ) -> HttpResponse {
-    let result = client_of(&world, &request).and_then(|client_id| {
-        locked(&world.clickpesa.payments)
-            .find(&key(&client_id, &reference))
-            .map(|payment| json!([listed(payment)]))
-            .ok_or_else(|| Refusal::new(404, format!("Invalid or missing payment: {reference}")))
-    });
-    answered(result)
+    let world = world.into_inner();
+    let client_id = match client_of(&world, &request) {
+        Ok(client_id) => client_id,
+        Err(refusal) => return refusal.answer(),
+    };
+    let (found, denied_now) = {
+        let mut payments = locked(&world.clickpesa.payments);
+        let kept = payments.find_mut(&key(&client_id, &reference));
+        let found = kept.as_deref().cloned();
+        let denied = kept.is_some_and(|kept| std::mem::replace(&mut kept.denied_once, false));
+        (found, denied)
+    };
+    let number = found.as_ref().map_or("", |payment| &payment.number);
+    let course = course::of_question(&world, &client_id, number, "payment");
+    if let Some(answer) = course.stopped(|why| stop(&world, &client_id, why)) {
+        return answer;
+    }
+    let Some(payment) = found else {
+        return missing(&reference, "payment").answer();
+    };
+    if denied_now {
+        if let Some(entry) = payment.entry {
+            world.ledger.struck(entry, Fault::ContradictingQuery);
+        }
+        return answered(denied(&course, &reference, "payment"));
+    }
+    HttpResponse::Ok().json(listed(&course, shown(&payment)))
 }
 
-fn listed(payment: &Payment) -> Value {
+pub(super) fn shown(payment: &Payment) -> Value {
     json!({
         "id": payment.id,
         "status": payment.status,

@@ -8,11 +8,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Refusal, UNSUPPORTED_NUMBER, answered, channel_of, client_of, extended, gateway_timeout, key,
-    order_reference, payments, phone_number, read, text, throttled, timestamp, used_before,
+    Refusal, answered, channel_of, client_of, denied, extended, key, listed, missing,
+    order_reference, payments, phone_number, read, reason, stop, text, timestamp, used_before,
     webhook,
 };
-use crate::simulator::outcome::{Answer, Behaviour};
+use crate::simulator::course::{self, Course};
+use crate::simulator::faults::Fault;
+use crate::simulator::ledger::{LedgerIds, Order};
+use crate::simulator::outcome::Behaviour;
 use crate::simulator::world::{World, locked};
 
 /// In whole units; what every payout costs.
@@ -21,15 +24,19 @@ const FEE: u64 = 47;
 #[derive(Clone)]
 pub(in crate::simulator) struct Payout {
     id: String,
-    client_id: String,
+    pub(super) client_id: String,
     reference: String,
     number: String,
     amount: u64,
     currency: String,
     status: &'static str,
     notes: &'static str,
-    created_at: String,
+    pub(super) created_at: String,
     updated_at: String,
+    /// Its number in the ledger.
+    entry: Option<u64>,
+    /// True if the next question about it is to be answered wrongly.
+    denied_once: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -39,6 +46,8 @@ struct News {
     status: &'static str,
     notes: &'static str,
     copies: usize,
+    /// False for a word that is out of date when it comes.
+    is_true: bool,
 }
 
 pub(super) async fn preview(
@@ -66,37 +75,49 @@ pub(super) async fn create(
     body: web::Bytes,
 ) -> HttpResponse {
     let world = world.into_inner();
-    let payout = match asked(&world, &request, &body) {
+    let mut payout = match asked(&world, &request, &body) {
         Ok(payout) => payout,
         Err(refusal) => return refusal.answer(),
     };
-    let behaviour = Behaviour::of(&payout.number);
-    let answer = behaviour.answer();
-    match answer {
-        Answer::Refused => return Refusal::new(400, UNSUPPORTED_NUMBER).answer(),
-        Answer::Throttled => return throttled().answer(),
-        Answer::Accepted | Answer::AcceptedAfterTheCallback | Answer::Lost => {}
+    let client_id = payout.client_id.clone();
+    let key = key(&client_id, &payout.reference);
+    let course = {
+        let order = Order {
+            provider: "clickpesa",
+            kind: "payout",
+            account: &payout.client_id,
+            msisdn: &payout.number,
+            amount: payout.amount.to_string(),
+            id: Some(&payout.reference),
+            callback_url: None,
+        };
+        world.ledger.received(&order);
+        if locked(&world.clickpesa.payouts).contains(&key) {
+            return used_before(&payout.reference).answer();
+        }
+        Arc::new(course::of_payment(&world, &order))
+    };
+    if let Some(answer) = course.stopped(|why| stop(&world, &client_id, why)) {
+        return answer;
     }
+    payout.entry = course.entry;
+    payout.denied_once = course.denies();
     {
         let mut payouts = locked(&world.clickpesa.payouts);
-        let key = key(&payout.client_id, &payout.reference);
         if payouts.contains(&key) {
             return used_before(&payout.reference).answer();
         }
         payouts.insert(key, payout.clone());
     }
-    let accepted = shown(&payout);
-    let news = news(&world, behaviour);
-    let told = world.in_background(tell(Arc::clone(&world), payout, news));
-    match answer {
-        Answer::Lost => return gateway_timeout(),
-        Answer::AcceptedAfterTheCallback => {
-            // An error means that the simulator is being stopped: nobody waits for the answer.
-            let _ = told.await;
-        }
-        Answer::Accepted | Answer::Refused | Answer::Throttled => {}
-    }
-    HttpResponse::Ok().json(accepted)
+    course.made(LedgerIds {
+        order_reference: Some(payout.reference.clone()),
+        provider_id: Some(payout.id.clone()),
+        ..LedgerIds::default()
+    });
+    let accepted = HttpResponse::Ok().json(shown(&payout));
+    let news = news(&course);
+    let told = world.in_background(tell(Arc::clone(&world), payout, Arc::clone(&course), news));
+    course.answer(told, accepted).await
 }
 
 fn asked(world: &World, request: &HttpRequest, body: &[u8]) -> Result<Payout, Refusal> {
@@ -113,6 +134,8 @@ fn asked(world: &World, request: &HttpRequest, body: &[u8]) -> Result<Payout, Re
         notes: "",
         created_at: timestamp(world),
         updated_at: timestamp(world),
+        entry: None,
+        denied_once: false,
     })
 }
 
@@ -134,25 +157,25 @@ fn currency(fields: &Map<String, Value>) -> Result<String, Refusal> {
     }
 }
 
-fn news(world: &World, behaviour: Behaviour) -> Vec<News> {
-    let after = match behaviour {
-        Behaviour::Early => Duration::ZERO,
-        Behaviour::LateSuccess => world.draw_delay() + world.draw_delay(),
-        _ => world.draw_delay(),
-    };
+fn news(course: &Course) -> Vec<News> {
+    let mut after = course.delay();
+    if course.behaviour == Behaviour::LateSuccess {
+        after += course.delay();
+    }
     let paid = News {
         after,
         event: "PAYOUT INITIATED",
         status: "SUCCESS",
         notes: "",
-        copies: behaviour.copies(),
+        copies: course.copies(course.behaviour.copies()),
+        is_true: true,
     };
-    match behaviour {
+    match course.behaviour {
         // A payout that fails is told as money that came back.
         Behaviour::Fails(failure) => vec![News {
             event: "PAYOUT REFUNDED",
             status: "REFUNDED",
-            notes: payments::reason(failure),
+            notes: reason(failure),
             ..paid
         }],
         Behaviour::UnknownResult => vec![News {
@@ -164,10 +187,20 @@ fn news(world: &World, behaviour: Behaviour) -> Vec<News> {
         Behaviour::Reversed => vec![
             paid,
             News {
-                after: world.draw_delay(),
+                after: course.delay(),
                 event: "PAYOUT REVERSED",
                 status: "REVERSED",
                 notes: "The payout was reversed due to invalid account information.",
+                ..paid
+            },
+        ],
+        // Done, and then the word that it is being worked on.
+        _ if course.is_reordered() => vec![
+            paid,
+            News {
+                after: course.delay(),
+                status: "PROCESSING",
+                is_true: false,
                 ..paid
             },
         ],
@@ -175,7 +208,7 @@ fn news(world: &World, behaviour: Behaviour) -> Vec<News> {
     }
 }
 
-async fn tell(world: Arc<World>, payout: Payout, news: Vec<News>) {
+async fn tell(world: Arc<World>, payout: Payout, course: Arc<Course>, news: Vec<News>) {
     let key = key(&payout.client_id, &payout.reference);
     for word in news {
         tokio::time::sleep(word.after).await;
@@ -194,10 +227,18 @@ async fn tell(world: Arc<World>, payout: Payout, news: Vec<News>) {
             });
             data = extended(data, json!({"reverse": reverse}));
         }
-        locked(&world.clickpesa.payouts).insert(key.clone(), told);
-        if let Some(post) = webhook(&world, &payout.client_id, word.event, data) {
+        if word.is_true {
+            if let Some(kept) = locked(&world.clickpesa.payouts).find_mut(&key) {
+                kept.status = told.status;
+                kept.notes = told.notes;
+                kept.updated_at.clone_from(&told.updated_at);
+            }
+            let truth = payments::truth_of(word.status);
+            course.settle(truth, &payout.amount.to_string());
+        }
+        if let Some(post) = webhook(&world, &payout.client_id, word.event, data, &course) {
             for _ in 0..word.copies {
-                world.post(&post).await;
+                world.post(&post, course.entry).await;
             }
         }
     }
@@ -208,13 +249,33 @@ pub(super) async fn query(
     request: HttpRequest,
     reference: web::Path<String>,
 ) -> HttpResponse {
-    let result = client_of(&world, &request).and_then(|client_id| {
-        locked(&world.clickpesa.payouts)
-            .find(&key(&client_id, &reference))
-            .map(|payout| json!([shown(payout)]))
-            .ok_or_else(|| Refusal::new(404, format!("Invalid or missing payout: {reference}")))
-    });
-    answered(result)
+    let world = world.into_inner();
+    let client_id = match client_of(&world, &request) {
+        Ok(client_id) => client_id,
+        Err(refusal) => return refusal.answer(),
+    };
+    let (found, denied_now) = {
+        let mut payouts = locked(&world.clickpesa.payouts);
+        let kept = payouts.find_mut(&key(&client_id, &reference));
+        let found = kept.as_deref().cloned();
+        let denied = kept.is_some_and(|kept| std::mem::replace(&mut kept.denied_once, false));
+        (found, denied)
+    };
+    let number = found.as_ref().map_or("", |payout| &payout.number);
+    let course = course::of_question(&world, &client_id, number, "payout_query");
+    if let Some(answer) = course.stopped(|why| stop(&world, &client_id, why)) {
+        return answer;
+    }
+    let Some(payout) = found else {
+        return missing(&reference, "payout").answer();
+    };
+    if denied_now {
+        if let Some(entry) = payout.entry {
+            world.ledger.struck(entry, Fault::ContradictingQuery);
+        }
+        return answered(denied(&course, &reference, "payout"));
+    }
+    HttpResponse::Ok().json(listed(&course, shown(&payout)))
 }
 
 pub(super) async fn balance(world: web::Data<World>, request: HttpRequest) -> HttpResponse {
@@ -224,7 +285,7 @@ pub(super) async fn balance(world: web::Data<World>, request: HttpRequest) -> Ht
     answered(result)
 }
 
-fn shown(payout: &Payout) -> Value {
+pub(super) fn shown(payout: &Payout) -> Value {
     json!({
         "id": payout.id,
         "createdAt": payout.created_at,

@@ -4,109 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::fields::{self, Fields, shorter_than};
+use super::report::{Accepted, Report};
 use super::token::{self, Dialect};
 use super::{
-    DONE, Payment, Refusal, ResultCode, answered_as, callback, conversation_id, number,
-    own_originator_id, receipt, throttled,
+    DONE, Payment, Refusal, ResultCode, callback, conversation_id, number, own_originator_id,
+    receipt, stop, truth_of,
 };
-use crate::simulator::outcome::{Answer, Behaviour, Failure};
+use crate::simulator::course::{self, Course, Stop};
+use crate::simulator::faults::Fault;
+use crate::simulator::ledger::{LedgerIds, Order};
+use crate::simulator::outcome::{Behaviour, Failure};
 use crate::simulator::world::World;
-
-/// The synchronous answer of every call whose result comes later.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Accepted {
-    #[serde(rename = "ConversationID")]
-    pub(super) conversation_id: String,
-    #[serde(rename = "OriginatorConversationID")]
-    pub(super) originator_conversation_id: String,
-    pub(super) response_code: &'static str,
-    pub(super) response_description: &'static str,
-}
-
-/// The result of such a call.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Report {
-    pub(super) result: ReportBody,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct ReportBody {
-    result_type: u8,
-    result_code: Value,
-    result_desc: &'static str,
-    #[serde(rename = "OriginatorConversationID")]
-    originator_conversation_id: String,
-    #[serde(rename = "ConversationID")]
-    conversation_id: String,
-    #[serde(rename = "TransactionID")]
-    transaction_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result_parameters: Option<Parameters>,
-    reference_data: ReferenceData,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Parameters {
-    result_parameter: Vec<Parameter>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ReferenceData {
-    reference_item: Parameter,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Parameter {
-    key: &'static str,
-    value: Value,
-}
-
-impl Report {
-    /// What M-Pesa says about a call; `parameters` only if it went well.
-    pub(super) fn new(
-        result: ResultCode,
-        originator_conversation_id: String,
-        conversation_id: String,
-        transaction_id: String,
-        parameters: Vec<(&'static str, Value)>,
-    ) -> Self {
-        let parameters = (!parameters.is_empty()).then(|| Parameters {
-            result_parameter: parameters
-                .into_iter()
-                .map(|(key, value)| Parameter { key, value })
-                .collect(),
-        });
-        Self {
-            result: ReportBody {
-                result_type: 0,
-                result_code: result.as_json(),
-                result_desc: result.1,
-                originator_conversation_id,
-                conversation_id,
-                transaction_id,
-                result_parameters: parameters,
-                reference_data: ReferenceData {
-                    reference_item: Parameter {
-                        key: "QueueTimeoutURL",
-                        value: Value::from(
-                            "https://internalsandbox.safaricom.co.ke/mpesa/b2cresults/v1/submit",
-                        ),
-                    },
-                },
-            },
-        }
-    }
-}
 
 /// How v1 and v3 differ: who names the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,6 +27,7 @@ enum Version {
 }
 
 struct Payout {
+    consumer: String,
     originator_id: String,
     shortcode: String,
     msisdn: String,
@@ -162,44 +74,81 @@ async fn pay(
         Ok(payout) => payout,
         Err(refusal) => return refusal.answer(&world),
     };
-    let behaviour = Behaviour::of(&payout.msisdn);
-    let answer = behaviour.answer();
-    match answer {
-        Answer::Refused => return Refusal::invalid("PartyB").answer(&world),
-        Answer::Throttled => return throttled().answer(&world),
-        Answer::Accepted | Answer::AcceptedAfterTheCallback | Answer::Lost => {}
+    let order = Order {
+        provider: "mpesa",
+        kind: "b2c",
+        account: &payout.consumer,
+        msisdn: &payout.msisdn,
+        amount: payout.amount.to_string(),
+        id: (version == Version::V3).then_some(payout.originator_id.as_str()),
+        callback_url: Some(&payout.result_url),
+    };
+    world.ledger.received(&order);
+    if world.daraja.find(&payout.originator_id).is_some() {
+        return duplicate().answer(&world);
     }
+    let course = Arc::new(course::of_payment(&world, &order));
+    let stopped = course.stopped(|why| refusal(&world, &payout, &course, why).answer(&world));
+    if let Some(answer) = stopped {
+        return answer;
+    }
+    let Some(payment) = open(&world, &payout, &course) else {
+        return duplicate().answer(&world);
+    };
+    let accepted = HttpResponse::Ok().json(Accepted::new(
+        &payment.conversation_id,
+        &payout.originator_id,
+    ));
+    let words = words(&course);
+    let told = world.in_background(tell(
+        Arc::clone(&world),
+        payout,
+        payment,
+        Arc::clone(&course),
+        words,
+    ));
+    course.answer(told, accepted).await
+}
+
+fn duplicate() -> Refusal {
+    Refusal::new(500, "500.002.1001", "Duplicate OriginatorConversationID.")
+}
+
+fn refusal(world: &World, payout: &Payout, course: &Course, why: Stop) -> Refusal {
+    match why {
+        Stop::Refused => Refusal::invalid("PartyB"),
+        _ => stop(world, &payout.consumer, Dialect::Payout, course, why),
+    }
+}
+
+/// Keeps the payment, unless its id is taken.
+fn open(world: &World, payout: &Payout, course: &Course) -> Option<Payment> {
     let payment = Payment {
-        conversation_id: conversation_id(&world),
+        conversation_id: conversation_id(world),
         merchant_request_id: String::new(),
-        receipt: receipt(&world),
+        receipt: receipt(world),
         shortcode: payout.shortcode.clone(),
         msisdn: payout.msisdn.clone(),
-        paid: behaviour.paid(payout.amount),
+        paid: course.behaviour.paid(payout.amount),
         result: None,
         reversed: false,
         started_at: world.east_africa("%Y%m%d%H%M%S"),
+        entry: course.entry,
+        denied_once: course.denies(),
     };
     if !world
         .daraja
         .remember(&payout.originator_id, payment.clone())
     {
-        return Refusal::new(500, "500.002.1001", "Duplicate OriginatorConversationID.")
-            .answer(&world);
+        return None;
     }
-    let accepted = Accepted {
-        conversation_id: payment.conversation_id.clone(),
-        originator_conversation_id: payout.originator_id.clone(),
-        response_code: "0",
-        response_description: "Accept the service request successfully.",
-    };
-    let words = words(&world, behaviour);
-    let told = world.in_background(tell(Arc::clone(&world), payout, payment, words));
-    if answer == Answer::AcceptedAfterTheCallback {
-        // An error means that the simulator is being stopped: nobody waits for the answer.
-        let _ = told.await;
-    }
-    answered_as(answer, accepted)
+    course.made(LedgerIds {
+        originator_conversation_id: Some(payout.originator_id.clone()),
+        conversation_id: Some(payment.conversation_id.clone()),
+        receipt: Some(payment.receipt.clone()),
+        ..LedgerIds::default()
+    });
+    Some(payment)
 }
 
 fn read(
@@ -208,7 +157,7 @@ fn read(
     body: &[u8],
     version: Version,
 ) -> Result<Payout, Refusal> {
-    token::check(world, request, Dialect::Payout)?;
+    let consumer = token::check(world, request, Dialect::Payout)?;
     let fields = Fields::read(body)?;
     let originator_id = match version {
         Version::V3 => fields.required("OriginatorConversationID", shorter_than(101))?,
@@ -230,6 +179,7 @@ fn read(
     let result_url = fields.required("ResultURL", fields::url)?;
     fields.optional("Occassion", shorter_than(101))?;
     Ok(Payout {
+        consumer,
         originator_id,
         shortcode,
         msisdn,
@@ -240,33 +190,32 @@ fn read(
     })
 }
 
-fn words(world: &World, behaviour: Behaviour) -> Vec<(Duration, Word)> {
-    let mut words = Vec::new();
-    let mut add = |word| {
-        let after = match behaviour {
-            Behaviour::Early => Duration::ZERO,
-            _ => world.draw_delay(),
-        };
-        words.push((after, word));
+fn words(course: &Course) -> Vec<(Duration, Word)> {
+    let result = |result, usual| {
+        let copies = course.copies(usual);
+        (course.delay(), Word::Result { result, copies })
     };
-    let result = |result, copies| Word::Result { result, copies };
-    match behaviour {
-        Behaviour::Fails(failure @ Failure::Expired) => add(Word::QueueTimeout {
-            truth: Some(failure_code(failure)),
-        }),
-        Behaviour::Fails(failure) => add(result(failure_code(failure), 1)),
-        Behaviour::UnknownResult => add(result(
+    let queue_timeout = |truth| (course.delay(), Word::QueueTimeout { truth });
+    let mut words = match course.behaviour {
+        Behaviour::Fails(failure @ Failure::Expired) => {
+            return vec![queue_timeout(Some(failure_code(failure)))];
+        }
+        Behaviour::Fails(failure) => vec![result(failure_code(failure), 1)],
+        Behaviour::UnknownResult => vec![result(
             ResultCode(
                 "100000100",
                 "Request failed due to an unknown storage failure.",
             ),
             1,
-        )),
-        Behaviour::LateSuccess => {
-            add(Word::QueueTimeout { truth: None });
-            add(result(DONE, 1));
-        }
-        _ => add(result(DONE, behaviour.copies())),
+        )],
+        Behaviour::LateSuccess => vec![queue_timeout(None), result(DONE, 1)],
+        behaviour => vec![result(DONE, behaviour.copies())],
+    };
+    if course.behaviour != Behaviour::LateSuccess && course.strikes(Fault::QueueTimeout) {
+        words.insert(0, queue_timeout(None));
+    }
+    if course.is_reordered() {
+        words.push(queue_timeout(None));
     }
     words
 }
@@ -290,28 +239,35 @@ fn failure_code(failure: Failure) -> ResultCode {
     }
 }
 
-async fn tell(world: Arc<World>, payout: Payout, payment: Payment, words: Vec<(Duration, Word)>) {
+async fn tell(
+    world: Arc<World>,
+    payout: Payout,
+    payment: Payment,
+    course: Arc<Course>,
+    words: Vec<(Duration, Word)>,
+) {
+    let settle = |result| {
+        world.daraja.settle(&payout.originator_id, result);
+        course.settle(truth_of(result), &payment.paid.to_string());
+    };
     for (after, word) in words {
         tokio::time::sleep(after).await;
         match word {
             Word::Result { result, copies } => {
-                world.daraja.settle(&payout.originator_id, result);
-                let post = callback(
-                    &payout.result_url,
-                    &said(&world, &payout.originator_id, &payment, result),
-                );
+                settle(result);
+                let said = said(&world, &payout.originator_id, &payment, result);
+                let post = said.post(&payout.result_url, &course);
                 for _ in 0..copies {
-                    world.post(&post).await;
+                    world.post(&post, course.entry).await;
                 }
             }
             // The request as it came, password and all: what M-Pesa is said to do.
             Word::QueueTimeout { truth } => {
                 if let Some(result) = truth {
-                    world.daraja.settle(&payout.originator_id, result);
+                    settle(result);
                 }
-                world
-                    .post(&callback(&payout.timeout_url, &payout.request))
-                    .await;
+                let post = callback(&payout.timeout_url, &payout.request);
+                world.post(&post, course.entry).await;
             }
         }
     }

@@ -1,10 +1,15 @@
 //! Daraja's own paths, as far as a payment service needs them: who may call (`token`), what is asked for
-//! (`fields`), prompts (`stk`), payouts (`b2c`) and the questions about both (`queries`).
+//! (`fields`), prompts (`stk`), payouts (`b2c`), customers who pay by themselves (`c2b`), the questions about
+//! all of them (`queries`) and how a callback is mutilated (`partial`).
 
 mod b2c;
+mod c2b;
 mod fields;
+mod partial;
 mod queries;
+mod report;
 mod stk;
+mod stk_query;
 mod token;
 
 use std::sync::Mutex;
@@ -12,12 +17,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
-use chrono::Datelike;
+use chrono::{DateTime, Datelike, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::outcome::Answer;
+use super::course::{Course, Stop};
+use super::ledger::Truth;
+use super::outcome::Behaviour;
 use super::world::{DIGITS, HEX, Post, Recent, UPPER, World, locked};
+use token::Dialect;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -26,7 +34,10 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             "/mpesa/stkpush/v1/processrequest",
             web::post().to(stk::push),
         )
-        .route("/mpesa/stkpushquery/v1/query", web::post().to(stk::query))
+        .route(
+            "/mpesa/stkpushquery/v1/query",
+            web::post().to(stk_query::query),
+        )
         .route("/mpesa/b2c/v3/paymentrequest", web::post().to(b2c::pay_v3))
         .route("/mpesa/b2c/v1/paymentrequest", web::post().to(b2c::pay_v1))
         .route(
@@ -40,6 +51,14 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route(
             "/mpesa/accountbalance/v1/query",
             web::post().to(queries::balance),
+        )
+        .route(
+            "/mpesa/c2b/{version:v1|v2}/registerurl",
+            web::post().to(c2b::register),
+        )
+        .route(
+            "/mpesa/c2b/{version:v1|v2}/simulate",
+            web::post().to(c2b::simulate),
         );
 }
 
@@ -47,6 +66,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 pub(super) struct State {
     tokens: Mutex<token::Tokens>,
     payments: Mutex<Payments>,
+    /// By shortcode.
+    urls: Mutex<Recent<c2b::Urls>>,
     /// The Utility account, in whole shillings: what payouts are paid from.
     utility: AtomicI64,
 }
@@ -56,6 +77,7 @@ impl Default for State {
         Self {
             tokens: Mutex::default(),
             payments: Mutex::default(),
+            urls: Mutex::default(),
             utility: AtomicI64::new(8_959_269),
         }
     }
@@ -81,6 +103,10 @@ struct Payment {
     result: Option<ResultCode>,
     reversed: bool,
     started_at: String,
+    /// Its number in the ledger.
+    entry: Option<u64>,
+    /// True if the next question about it is to be answered wrongly.
+    denied_once: bool,
 }
 
 /// A code and the words that go with it.
@@ -132,6 +158,23 @@ impl State {
             .by_id
             .find_mut(id)
             .is_some_and(|payment| !std::mem::replace(&mut payment.reversed, true))
+    }
+
+    /// True if the payment is to be denied this time; the next time it is not.
+    fn deny(&self, id: &str) -> bool {
+        locked(&self.payments)
+            .by_id
+            .find_mut(id)
+            .is_some_and(|payment| std::mem::replace(&mut payment.denied_once, false))
+    }
+
+    pub(super) fn invalidate_tokens(&self, now: DateTime<Utc>, consumer: Option<&str>) -> usize {
+        locked(&self.tokens).invalidate(now, consumer)
+    }
+
+    /// False if the shortcode has none.
+    pub(super) fn forget_urls(&self, shortcode: &str) -> bool {
+        locked(&self.urls).remove(shortcode)
     }
 
     fn withdraw(&self, shillings: u64) -> i64 {
@@ -188,22 +231,29 @@ fn answered<T: Serialize>(world: &World, result: Result<T, Refusal>) -> HttpResp
     }
 }
 
-/// How a money call ends once the payment is under way.
-fn answered_as<T: Serialize>(answer: Answer, body: T) -> HttpResponse {
-    if answer == Answer::Lost {
-        return HttpResponse::GatewayTimeout()
-            .content_type("text/html")
-            .body("<html><head><title>504 Gateway Time-out</title></head><body></body></html>");
+/// Why nothing was made of a request, except where a call has words of its own.
+fn stop(world: &World, consumer: &str, dialect: Dialect, course: &Course, stop: Stop) -> Refusal {
+    let by_ending = course.behaviour == Behaviour::Throttled;
+    match stop {
+        Stop::Token => token::end(world, consumer, dialect),
+        Stop::Refused => Refusal::invalid("Amount"),
+        Stop::Throttled if by_ending || course.variant().is_multiple_of(2) => Refusal::new(
+            500,
+            "500.003.02",
+            "System is busy. Please try again in few minutes.",
+        ),
+        Stop::Throttled => Refusal::new(500, "500.003.03", "Quota Violation"),
+        Stop::ServerError => Refusal::new(500, "500.003.1001", "Internal Server Error"),
     }
-    HttpResponse::Ok().json(body)
 }
 
-fn throttled() -> Refusal {
-    Refusal::new(
-        500,
-        "500.003.02",
-        "System is busy. Please try again in few minutes.",
-    )
+/// What a result means for the payment.
+fn truth_of(result: ResultCode) -> Truth {
+    match result {
+        DONE => Truth::Success,
+        ResultCode("100000100", _) => Truth::Unknown,
+        _ => Truth::Failed,
+    }
 }
 
 /// A JSON number with exactly these digits; text that is no number stays text.

@@ -6,17 +6,28 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
 
-use super::b2c::{Accepted, Report};
 use super::fields::{self, Fields};
+use super::report::{Accepted, Report};
 use super::token::{self, Dialect};
 use super::{
-    DONE, Payment, Refusal, ResultCode, answered, callback, conversation_id, number,
-    own_originator_id, receipt,
+    DONE, Payment, Refusal, ResultCode, callback, conversation_id, number, own_originator_id,
+    receipt, stop, truth_of,
 };
+use crate::simulator::course::{self, Course};
+use crate::simulator::faults::Fault;
+use crate::simulator::ledger::{LedgerIds, Order, Truth};
 use crate::simulator::world::World;
 
 /// Result and parameters, found out when the delay is over.
 type Finding = (ResultCode, Vec<(&'static str, Value)>);
+
+/// What is asked, by whom, and in whose words he is refused.
+struct Asked {
+    consumer: String,
+    dialect: Dialect,
+    fields: Fields,
+    result_url: String,
+}
 
 pub(super) async fn status(
     world: web::Data<World>,
@@ -24,40 +35,54 @@ pub(super) async fn status(
     body: web::Bytes,
 ) -> HttpResponse {
     let world = world.into_inner();
-    let asked = (|| {
-        let fields = asked(
-            &world,
-            &request,
-            &body,
-            Dialect::Payout,
-            "TransactionStatusQuery",
-        )?;
-        fields.required("PartyA", fields::shortcode)?;
-        fields.required("IdentifierType", fields::digits)?;
-        let receipt = fields.find("TransactionID");
-        let originator = fields.find("OriginalConversationID");
+    let asked = read(&world, &request, &body, "TransactionStatusQuery").and_then(|asked| {
+        asked.fields.required("PartyA", fields::shortcode)?;
+        asked.fields.required("IdentifierType", fields::digits)?;
+        let receipt = asked.fields.find("TransactionID");
+        let originator = asked.fields.find("OriginalConversationID");
         if receipt.is_none() && originator.is_none() {
             return Err(Refusal::invalid("TransactionID"));
         }
-        Ok((fields, receipt, originator))
-    })();
-    let accepted = asked.and_then(|(fields, receipt, originator)| {
-        later(&world, &fields, move |world| {
-            let found = match (receipt, originator) {
-                (Some(receipt), _) => world.daraja.find_by_receipt(&receipt),
-                (None, Some(id)) => world.daraja.find(&id).map(|payment| (id, payment)),
-                (None, None) => None,
-            };
-            found.map_or(
-                (
-                    ResultCode("25", "The transaction to be queried does not exist."),
-                    Vec::new(),
-                ),
-                |(id, payment)| (DONE, payment_parameters(&id, &payment)),
-            )
-        })
+        Ok((asked, receipt, originator))
     });
-    answered(&world, accepted)
+    let (asked, receipt, originator) = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal.answer(&world),
+    };
+    let found = find(&world, receipt.as_deref(), originator.as_deref());
+    let msisdn = found.map(|(_, payment)| payment.msisdn);
+    let msisdn = msisdn.as_deref().unwrap_or_default();
+    let course = course::of_question(&world, &asked.consumer, msisdn, "status");
+    later(&world, asked, course, move |world| {
+        let Some((id, payment)) = find(world, receipt.as_deref(), originator.as_deref()) else {
+            return unknown();
+        };
+        if world.daraja.deny(&id) {
+            if let Some(entry) = payment.entry {
+                world.ledger.struck(entry, Fault::ContradictingQuery);
+            }
+            return unknown();
+        }
+        (DONE, payment_parameters(&id, &payment))
+    })
+    .await
+}
+
+fn unknown() -> Finding {
+    let result = ResultCode("25", "The transaction to be queried does not exist.");
+    (result, Vec::new())
+}
+
+fn find(
+    world: &World,
+    receipt: Option<&str>,
+    originator: Option<&str>,
+) -> Option<(String, Payment)> {
+    if let Some(receipt) = receipt {
+        return world.daraja.find_by_receipt(receipt);
+    }
+    let id = originator?;
+    Some((id.to_owned(), world.daraja.find(id)?))
 }
 
 pub(super) async fn reverse(
@@ -66,26 +91,35 @@ pub(super) async fn reverse(
     body: web::Bytes,
 ) -> HttpResponse {
     let world = world.into_inner();
-    let asked = (|| {
-        let fields = asked(
-            &world,
-            &request,
-            &body,
-            Dialect::Express,
-            "TransactionReversal",
-        )?;
-        let receipt = fields.required("TransactionID", |_| true)?;
-        let amount = fields.amount(1)?;
-        fields.required("ReceiverParty", fields::shortcode)?;
-        fields.required("RecieverIdentifierType", |text| text == "11")?;
-        Ok((fields, receipt, amount))
-    })();
-    let accepted = asked.and_then(|(fields, receipt, amount)| {
-        later(&world, &fields, move |world| {
-            reversal(world, &receipt, amount)
-        })
+    let asked = read(&world, &request, &body, "TransactionReversal").and_then(|asked| {
+        let receipt = asked.fields.required("TransactionID", |_| true)?;
+        let amount = asked.fields.amount(1)?;
+        asked.fields.required("ReceiverParty", fields::shortcode)?;
+        asked
+            .fields
+            .required("RecieverIdentifierType", |text| text == "11")?;
+        Ok((asked, receipt, amount))
     });
-    answered(&world, accepted)
+    let (asked, receipt, amount) = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal.answer(&world),
+    };
+    let msisdn = find(&world, Some(&receipt), None).map(|(_, payment)| payment.msisdn);
+    let order = Order {
+        provider: "mpesa",
+        kind: "reversal",
+        account: &asked.consumer,
+        msisdn: msisdn.as_deref().unwrap_or_default(),
+        amount: amount.to_string(),
+        id: None,
+        callback_url: Some(&asked.result_url),
+    };
+    world.ledger.received(&order);
+    let course = course::of_reversal(&world, &order);
+    later(&world, asked, course, move |world| {
+        reversal(world, &receipt, amount)
+    })
+    .await
 }
 
 fn reversal(world: &World, receipt: &str, amount: u64) -> Finding {
@@ -104,6 +138,9 @@ fn reversal(world: &World, receipt: &str, amount: u64) -> Finding {
             ResultCode("R000001", "The transaction has already been reversed."),
             Vec::new(),
         );
+    }
+    if let Some(entry) = payment.entry {
+        world.ledger.settle(entry, Truth::Reversed, "");
     }
     let parameters = vec![
         (
@@ -135,82 +172,126 @@ pub(super) async fn balance(
     body: web::Bytes,
 ) -> HttpResponse {
     let world = world.into_inner();
-    let asked = (|| {
-        let fields = asked(&world, &request, &body, Dialect::Payout, "AccountBalance")?;
-        fields.required("PartyA", fields::shortcode)?;
-        fields.required("IdentifierType", fields::digits)?;
-        Ok(fields)
-    })();
-    let accepted = asked.and_then(|fields| {
-        later(&world, &fields, |world| {
-            let utility = world.daraja.withdraw(0);
-            let accounts = format!(
-                "Working Account|KES|1199371.00|1199371.00|0.00|0.00\
-                 &Utility Account|KES|{utility}.60|{utility}.60|0.00|0.00\
-                 &Charges Paid Account|KES|-1980.00|-1980.00|0.00|0.00"
-            );
-            let parameters = vec![
-                ("AccountBalance", Value::from(accounts)),
-                (
-                    "BOCompletedTime",
-                    number(&world.east_africa("%Y%m%d%H%M%S")),
-                ),
-            ];
-            (DONE, parameters)
-        })
+    let asked = read(&world, &request, &body, "AccountBalance").and_then(|asked| {
+        asked.fields.required("PartyA", fields::shortcode)?;
+        asked.fields.required("IdentifierType", fields::digits)?;
+        Ok(asked)
     });
-    answered(&world, accepted)
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal.answer(&world),
+    };
+    let course = course::of_question(&world, &asked.consumer, "", "balance");
+    later(&world, asked, course, |world| {
+        let utility = world.daraja.withdraw(0);
+        let accounts = format!(
+            "Working Account|KES|1199371.00|1199371.00|0.00|0.00\
+             &Utility Account|KES|{utility}.60|{utility}.60|0.00|0.00\
+             &Charges Paid Account|KES|-1980.00|-1980.00|0.00|0.00"
+        );
+        let parameters = vec![
+            ("AccountBalance", Value::from(accounts)),
+            (
+                "BOCompletedTime",
+                number(&world.east_africa("%Y%m%d%H%M%S")),
+            ),
+        ];
+        (DONE, parameters)
+    })
+    .await
 }
 
 /// What all three have in common.
-fn asked(
+fn read(
     world: &World,
     request: &HttpRequest,
     body: &[u8],
-    dialect: Dialect,
     command: &str,
-) -> Result<Fields, Refusal> {
-    token::check(world, request, dialect)?;
+) -> Result<Asked, Refusal> {
+    let dialect = match command {
+        "TransactionReversal" => Dialect::Express,
+        "TransactionStatusQuery" => Dialect::Customer,
+        _ => Dialect::Payout,
+    };
+    let consumer = token::check(world, request, dialect)?;
     let fields = Fields::read(body)?;
     fields.required("Initiator", |_| true)?;
     fields.required("SecurityCredential", |_| true)?;
     fields.required("CommandID", |text| text == command)?;
     fields.required("Remarks", fields::remarks)?;
     fields.required("QueueTimeOutURL", fields::url)?;
-    Ok(fields)
+    let result_url = fields.required("ResultURL", fields::url)?;
+    Ok(Asked {
+        consumer,
+        dialect,
+        fields,
+        result_url,
+    })
 }
 
 /// Accepts the question, and posts what `find` finds once the delay is over.
-fn later(
+async fn later(
     world: &Arc<World>,
-    fields: &Fields,
+    asked: Asked,
+    course: Course,
     find: impl FnOnce(&World) -> Finding + Send + 'static,
-) -> Result<Accepted, Refusal> {
-    let url = fields.required("ResultURL", fields::url)?;
-    let originator_conversation_id = own_originator_id(world);
+) -> HttpResponse {
+    let course = Arc::new(course);
+    let stopped = course
+        .stopped(|why| stop(world, &asked.consumer, asked.dialect, &course, why).answer(world));
+    if let Some(answer) = stopped {
+        return answer;
+    }
+    let originator_id = own_originator_id(world);
     let conversation_id = conversation_id(world);
     let transaction_id = receipt(world);
-    let accepted = Accepted {
-        conversation_id: conversation_id.clone(),
-        originator_conversation_id: originator_conversation_id.clone(),
-        response_code: "0",
-        response_description: "Accept the service request successfully.",
-    };
-    let after = world.draw_delay();
-    let teller = Arc::clone(world);
-    world.in_background(async move {
-        tokio::time::sleep(after).await;
-        let (result, parameters) = find(&teller);
-        let report = Report::new(
-            result,
-            originator_conversation_id,
-            conversation_id,
-            transaction_id,
-            parameters,
-        );
-        teller.post(&callback(&url, &report)).await;
+    let accepted = HttpResponse::Ok().json(Accepted::new(&conversation_id, &originator_id));
+    course.made(LedgerIds {
+        originator_conversation_id: Some(originator_id.clone()),
+        conversation_id: Some(conversation_id.clone()),
+        receipt: Some(transaction_id.clone()),
+        ..LedgerIds::default()
     });
-    Ok(accepted)
+    let told = world.in_background(tell(
+        Arc::clone(world),
+        Arc::clone(&course),
+        asked,
+        find,
+        (originator_id, conversation_id, transaction_id),
+    ));
+    course.answer(told, accepted).await
+}
+
+async fn tell(
+    world: Arc<World>,
+    course: Arc<Course>,
+    asked: Asked,
+    find: impl FnOnce(&World) -> Finding,
+    (originator_id, conversation_id, transaction_id): (String, String, String),
+) {
+    if course.strikes(Fault::QueueTimeout) {
+        tokio::time::sleep(course.delay()).await;
+        if let Some(url) = asked.fields.find("QueueTimeOutURL") {
+            world
+                .post(&callback(&url, asked.fields.raw()), course.entry)
+                .await;
+        }
+    }
+    tokio::time::sleep(course.delay()).await;
+    let (result, parameters) = find(&world);
+    let amount = asked.fields.find("Amount").unwrap_or_default();
+    course.settle(truth_of(result), &amount);
+    let report = Report::new(
+        result,
+        originator_id,
+        conversation_id,
+        transaction_id,
+        parameters,
+    );
+    let post = report.post(&asked.result_url, &course);
+    for _ in 0..course.copies(1) {
+        world.post(&post, course.entry).await;
+    }
 }
 
 fn payment_parameters(id: &str, payment: &Payment) -> Vec<(&'static str, Value)> {

@@ -1,4 +1,4 @@
-//! STK push: the prompt on the payer's phone, its callback, and the query about it.
+//! STK push: the prompt on the payer's phone and its callback.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,13 @@ use serde_json::Value;
 use super::fields::{self, Fields, digits, shorter_than};
 use super::token::{self, Dialect};
 use super::{
-    DONE, Payment, Refusal, ResultCode, answered, answered_as, callback, number, receipt,
-    request_id, throttled,
+    DONE, Payment, Refusal, ResultCode, callback, number, partial, receipt, request_id, stop,
+    truth_of,
 };
-use crate::simulator::outcome::{Answer, Behaviour, Failure};
+use crate::simulator::course::{self, Course, Stop};
+use crate::simulator::faults::Fault;
+use crate::simulator::ledger::{LedgerIds, Order};
+use crate::simulator::outcome::{Behaviour, Failure};
 use crate::simulator::world::World;
 
 #[derive(Serialize)]
@@ -69,20 +72,8 @@ struct Item {
     value: Value,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct QueryAnswer {
-    response_code: &'static str,
-    response_description: &'static str,
-    #[serde(rename = "MerchantRequestID")]
-    merchant_request_id: String,
-    #[serde(rename = "CheckoutRequestID")]
-    checkout_request_id: String,
-    result_code: &'static str,
-    result_desc: &'static str,
-}
-
 struct Push {
+    consumer: String,
     shortcode: String,
     msisdn: String,
     amount: u64,
@@ -94,6 +85,8 @@ struct News {
     after: Duration,
     result: ResultCode,
     copies: usize,
+    /// False for a word that is out of date when it comes.
+    is_true: bool,
 }
 
 pub(super) async fn push(
@@ -106,49 +99,55 @@ pub(super) async fn push(
         Ok(push) => push,
         Err(refusal) => return refusal.answer(&world),
     };
-    let behaviour = Behaviour::of(&push.msisdn);
-    let answer = behaviour.answer();
-    match answer {
-        Answer::Refused => {
-            return Refusal::new(
-                500,
-                "500.001.1001",
-                "Unable to lock subscriber, a transaction is already in process for the current \
-                 subscriber",
-            )
-            .answer(&world);
-        }
-        Answer::Throttled => return throttled().answer(&world),
-        Answer::Accepted | Answer::AcceptedAfterTheCallback | Answer::Lost => {}
+    let order = Order {
+        provider: "mpesa",
+        kind: "stk_push",
+        account: &push.consumer,
+        msisdn: &push.msisdn,
+        amount: push.amount.to_string(),
+        id: None,
+        callback_url: Some(&push.callback_url),
+    };
+    world.ledger.received(&order);
+    let course = Arc::new(course::of_payment(&world, &order));
+    let stopped = course.stopped(|why| refusal(&world, &push, &course, why).answer(&world));
+    if let Some(answer) = stopped {
+        return answer;
     }
-    let (id, payment) = open(&world, &push, behaviour);
+    let (id, payment) = open(&world, &push, &course);
     let merchant_request_id = payment.merchant_request_id.clone();
-    let news = news(&world, behaviour);
     let told = world.in_background(tell(
         Arc::clone(&world),
         id.clone(),
         payment,
         push.callback_url,
-        news,
+        Arc::clone(&course),
+        news(&course),
     ));
-    if answer == Answer::AcceptedAfterTheCallback {
-        // An error means that the simulator is being stopped: nobody waits for the answer.
-        let _ = told.await;
+    let accepted = HttpResponse::Ok().json(Accepted {
+        merchant_request_id,
+        checkout_request_id: id,
+        response_code: "0",
+        response_description: "Success. Request accepted for processing",
+        customer_message: "Success. Request accepted for processing",
+    });
+    course.answer(told, accepted).await
+}
+
+fn refusal(world: &World, push: &Push, course: &Course, why: Stop) -> Refusal {
+    match why {
+        Stop::Refused => Refusal::new(
+            500,
+            "500.001.1001",
+            "Unable to lock subscriber, a transaction is already in process for the current \
+             subscriber",
+        ),
+        _ => stop(world, &push.consumer, Dialect::Express, course, why),
     }
-    answered_as(
-        answer,
-        Accepted {
-            merchant_request_id,
-            checkout_request_id: id,
-            response_code: "0",
-            response_description: "Success. Request accepted for processing",
-            customer_message: "Success. Request accepted for processing",
-        },
-    )
 }
 
 fn read(world: &World, request: &HttpRequest, body: &[u8]) -> Result<Push, Refusal> {
-    token::check(world, request, Dialect::Express)?;
+    let consumer = token::check(world, request, Dialect::Express)?;
     let fields = Fields::read(body)?;
     let shortcode = signed(&fields)?;
     fields.required("TransactionType", |text| {
@@ -162,6 +161,7 @@ fn read(world: &World, request: &HttpRequest, body: &[u8]) -> Result<Push, Refus
     fields.required("AccountReference", shorter_than(13))?;
     fields.optional("TransactionDesc", shorter_than(14))?;
     Ok(Push {
+        consumer,
         shortcode,
         msisdn,
         amount,
@@ -170,7 +170,7 @@ fn read(world: &World, request: &HttpRequest, body: &[u8]) -> Result<Push, Refus
 }
 
 /// The shortcode, if password and timestamp belong to it and to each other. Any passkey will do.
-fn signed(fields: &Fields) -> Result<String, Refusal> {
+pub(super) fn signed(fields: &Fields) -> Result<String, Refusal> {
     let shortcode = fields.required("BusinessShortCode", fields::shortcode)?;
     let timestamp = fields.required("Timestamp", |text| {
         digits(text)
@@ -196,17 +196,19 @@ fn signed(fields: &Fields) -> Result<String, Refusal> {
     ))
 }
 
-fn open(world: &World, push: &Push, behaviour: Behaviour) -> (String, Payment) {
+fn open(world: &World, push: &Push, course: &Course) -> (String, Payment) {
     let payment = Payment {
         conversation_id: super::conversation_id(world),
         merchant_request_id: request_id(world),
         receipt: receipt(world),
         shortcode: push.shortcode.clone(),
         msisdn: push.msisdn.clone(),
-        paid: behaviour.paid(push.amount),
+        paid: course.behaviour.paid(push.amount),
         result: None,
         reversed: false,
         started_at: world.east_africa("%Y%m%d%H%M%S"),
+        entry: course.entry,
+        denied_once: course.denies(),
     };
     loop {
         // Three digits of a count stand where the milliseconds are; two prompts of one phone in one
@@ -218,38 +220,42 @@ fn open(world: &World, push: &Push, behaviour: Behaviour) -> (String, Payment) {
             push.msisdn.get(3..).unwrap_or_default()
         );
         if world.daraja.remember(&id, payment.clone()) {
+            course.made(LedgerIds {
+                checkout_request_id: Some(id.clone()),
+                merchant_request_id: Some(payment.merchant_request_id.clone()),
+                receipt: Some(payment.receipt.clone()),
+                ..LedgerIds::default()
+            });
             return (id, payment);
         }
     }
 }
 
-fn news(world: &World, behaviour: Behaviour) -> Vec<News> {
-    let mut news = Vec::new();
-    let mut add = |result, copies| {
-        let after = match behaviour {
-            Behaviour::Early => Duration::ZERO,
-            _ => world.draw_delay(),
-        };
-        news.push(News {
-            after,
-            result,
-            copies,
-        });
+fn news(course: &Course) -> Vec<News> {
+    let word = |result, usual| News {
+        after: course.delay(),
+        result,
+        copies: course.copies(usual),
+        is_true: true,
     };
-    match behaviour {
-        Behaviour::Fails(failure) => add(failure_code(failure), 1),
-        Behaviour::UnknownResult => add(
+    let no_answer = failure_code(Failure::NoAnswer);
+    let mut news = match course.behaviour {
+        Behaviour::Fails(failure) => vec![word(failure_code(failure), 1)],
+        Behaviour::UnknownResult => vec![word(
             ResultCode(
                 "100000100",
                 "Request failed due to an unknown storage failure.",
             ),
             1,
-        ),
-        Behaviour::LateSuccess => {
-            add(failure_code(Failure::NoAnswer), 1);
-            add(DONE, 1);
-        }
-        _ => add(DONE, behaviour.copies()),
+        )],
+        Behaviour::LateSuccess => vec![word(no_answer, 1), word(DONE, 1)],
+        behaviour => vec![word(DONE, behaviour.copies())],
+    };
+    if course.is_reordered() {
+        news.push(News {
+            is_true: false,
+            ..word(no_answer, 1)
+        });
     }
     news
 }
@@ -268,20 +274,30 @@ fn failure_code(failure: Failure) -> ResultCode {
     }
 }
 
-async fn tell(world: Arc<World>, id: String, payment: Payment, url: String, news: Vec<News>) {
-    for News {
-        after,
-        result,
-        copies,
-    } in news
-    {
-        tokio::time::sleep(after).await;
-        world.daraja.settle(&id, result);
-        let mut post = callback(&url, &said(&world, &id, &payment, result));
+async fn tell(
+    world: Arc<World>,
+    id: String,
+    payment: Payment,
+    url: String,
+    course: Arc<Course>,
+    news: Vec<News>,
+) {
+    for word in news {
+        tokio::time::sleep(word.after).await;
+        if word.is_true {
+            world.daraja.settle(&id, word.result);
+            course.settle(truth_of(word.result), &payment.paid.to_string());
+        }
+        let said = said(&world, &id, &payment, word.result);
+        let mut post = if course.strikes(Fault::PartialShape) {
+            callback(&url, &partial::of_stk(&said, course.variant()))
+        } else {
+            callback(&url, &said)
+        };
         post.headers
             .push(("Businessshortcode", payment.shortcode.clone()));
-        for _ in 0..copies {
-            world.post(&post).await;
+        for _ in 0..word.copies {
+            world.post(&post, course.entry).await;
         }
     }
 }
@@ -313,35 +329,4 @@ fn said(world: &World, id: &str, payment: &Payment, result: ResultCode) -> Callb
             },
         },
     }
-}
-
-pub(super) async fn query(
-    world: web::Data<World>,
-    request: HttpRequest,
-    body: web::Bytes,
-) -> HttpResponse {
-    answered(&world, state_of(&world, &request, &body))
-}
-
-fn state_of(world: &World, request: &HttpRequest, body: &[u8]) -> Result<QueryAnswer, Refusal> {
-    token::check(world, request, Dialect::Express)?;
-    let fields = Fields::read(body)?;
-    signed(&fields)?;
-    let id = fields.required("CheckoutRequestID", |_| true)?;
-    let payment = world
-        .daraja
-        .find(&id)
-        .ok_or_else(|| Refusal::new(500, "500.001.1001", "The transaction does not Exist"))?;
-    let ResultCode(result_code, result_desc) = payment.result.unwrap_or(ResultCode(
-        "4999",
-        "The transaction is still under processing",
-    ));
-    Ok(QueryAnswer {
-        response_code: "0",
-        response_description: "The service request has been accepted successfully",
-        merchant_request_id: payment.merchant_request_id,
-        checkout_request_id: id,
-        result_code,
-        result_desc,
-    })
 }

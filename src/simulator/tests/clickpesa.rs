@@ -1,7 +1,7 @@
 use super::*;
 use crate::simulator::clickpesa::checksum;
 
-async fn token(simulator: &RunningSimulator) -> String {
+pub(super) async fn token(simulator: &RunningSimulator) -> String {
     let answer = client()
         .post(simulator.url() + "/third-parties/generate-token")
         .header("client-id", "IDAPP1")
@@ -14,7 +14,7 @@ async fn token(simulator: &RunningSimulator) -> String {
     answer["token"].as_str().unwrap().to_owned()
 }
 
-fn order(reference: &str, number: &str) -> Value {
+pub(super) fn order(reference: &str, number: &str) -> Value {
     json!({
         "amount": "10000",
         "currency": "TZS",
@@ -23,12 +23,16 @@ fn order(reference: &str, number: &str) -> Value {
     })
 }
 
-async fn initiate(simulator: &RunningSimulator, token: &str, body: &Value) -> (u16, Value) {
+pub(super) async fn initiate(
+    simulator: &RunningSimulator,
+    token: &str,
+    body: &Value,
+) -> (u16, Value) {
     let url = simulator.url() + "/third-parties/payments/initiate-ussd-push-request";
     post(url, token, body).await
 }
 
-async fn query(simulator: &RunningSimulator, token: &str, path: &str) -> (u16, Value) {
+pub(super) async fn query(simulator: &RunningSimulator, token: &str, path: &str) -> (u16, Value) {
     let answer = client()
         .get(format!("{}/third-parties/{path}", simulator.url()))
         .header("authorization", token)
@@ -39,7 +43,7 @@ async fn query(simulator: &RunningSimulator, token: &str, path: &str) -> (u16, V
 }
 
 /// A simulator whose application has a webhook.
-async fn started(checksum_key: Option<&str>) -> (RunningSimulator, Sink) {
+pub(super) async fn started(checksum_key: Option<&str>) -> (RunningSimulator, Sink) {
     let simulator = Simulator::start(quick()).await.unwrap();
     let sink = Sink::open().await;
     simulator.set_clickpesa_application(
@@ -266,5 +270,65 @@ async fn a_payout_is_authorized_then_told() {
     assert_eq!(list[0]["status"], "REVERSED");
     let (_, balances) = query(&simulator, &token, "account/balance").await;
     assert_eq!(balances[0]["currency"], "TZS");
+    simulator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_payments_are_listed_filtered_and_paged() {
+    let (simulator, _sink) = started(None).await;
+    let token = token(&simulator).await;
+    for (reference, ending) in [("ORD1", "5678"), ("ORD2", "0001"), ("ORD3", "5678")] {
+        let body = order(reference, &format!("25571234{ending}"));
+        initiate(&simulator, &token, &body).await;
+    }
+    simulator.until_quiet().await;
+    let references = |page: &Value| -> Vec<String> {
+        let data = page["data"].as_array().unwrap();
+        let named = data.iter().map(|one| one["orderReference"].as_str());
+        named.map(|name| name.unwrap().to_owned()).collect()
+    };
+    for (filter, expected, total) in [
+        ("", &["ORD3", "ORD2", "ORD1"][..], 3),
+        ("?orderBy=ASC&skip=1&limit=1", &["ORD2"], 3),
+        ("?status=FAILED", &["ORD2"], 1),
+        ("?orderReference=ORD3", &["ORD3"], 1),
+        ("?startDate=2026-03-05", &[], 0),
+        (
+            "?startDate=2026-03-04&endDate=04-03-2026&limit=1",
+            &["ORD3"],
+            3,
+        ),
+    ] {
+        let path = format!("payments/all{filter}");
+        let (_, page) = query(&simulator, &token, &path).await;
+        assert_eq!(references(&page), expected, "{filter}");
+        assert_eq!(page["totalCount"], total, "{filter}");
+    }
+    let (status, _) = query(&simulator, &token, "payments/all?startDate=today").await;
+    assert_eq!(status, 400);
+    let (_, page) = query(&simulator, &token, "payouts/all").await;
+    assert_eq!(page, json!({"data": [], "totalCount": 0}));
+    simulator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_come_in_the_edition_that_was_chosen() {
+    let (simulator, mut sink) = started(None).await;
+    let token = token(&simulator).await;
+    let setting = json!({
+        "client_id": "IDAPP1",
+        "url": format!("{}/webhook", sink.url),
+        "edition": "2025-03",
+    });
+    let url = simulator.url() + "/simulator/clickpesa/webhook";
+    assert_eq!(post(url, "", &setting).await.0, 200);
+    initiate(&simulator, &token, &order("ORD1", "255712345678")).await;
+    let webhook = sink.next().await.json();
+    assert_eq!(webhook["data"]["amount"], "10000");
+    assert_eq!(webhook["data"]["customer"]["phone"], "255712345678");
+    initiate(&simulator, &token, &order("ORD2", "255712340001")).await;
+    let webhook = sink.next().await.json();
+    assert_eq!(webhook["eventType"], "PAYMENT FAILED");
+    assert_eq!(webhook.get("event"), None);
     simulator.stop().await;
 }

@@ -1,8 +1,11 @@
 //! The simulator as its users see it: over HTTP, with somebody who receives the callbacks.
 
+mod c2b;
 mod clickpesa;
 mod daraja;
 mod endings;
+mod faults;
+mod ledger;
 mod merchant;
 mod queries;
 mod receiver;
@@ -125,6 +128,7 @@ async fn the_table_is_served_to_programs_and_to_people() {
     let page = client().get(&url).header("accept", "text/html");
     let page = page.send().await.unwrap().text().await.unwrap();
     assert!(ENDINGS.iter().all(|ending| page.contains(ending.name)));
+    assert!(page.contains("0 payments"), "{page}");
     simulator.stop().await;
 }
 
