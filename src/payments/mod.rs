@@ -1,3 +1,0 @@
-//! Starting payments: the accounts they go through.
-
-pub mod accounts;
