@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::domain::asking::AskSchedule;
 use crate::domain::clock::Clock;
 use crate::http::{self, Keys, Proxies, Quotas, State};
-use crate::domain::asking::AskSchedule;
 use crate::ingest::{Ingest, unclaimed};
 use crate::payments::accounts::Accounts;
 use crate::reconciliation::Reconciler;
@@ -106,10 +106,7 @@ pub async fn check_seals(store: &dyn Store, vault: &Vault) -> Result<(), StartEr
 pub fn ask_schedule(settings: &Settings) -> AskSchedule {
     // The settings accept no span that does not fit.
     let span = |span| chrono::Duration::from_std(span).unwrap_or(chrono::Duration::MAX);
-    AskSchedule::new(
-        span(settings.reconcile_after),
-        span(settings.reconcile_for),
-    )
+    AskSchedule::new(span(settings.reconcile_after), span(settings.reconcile_for))
 }
 
 /// The service, listening and ready to run.

@@ -117,7 +117,10 @@ async fn conclude(desk: &Desk, total: Total, json: bool) -> Result<(), CliError>
     )];
     lines.extend(stuck.iter().map(|(stuck, since)| {
         let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
-        format!("{}  {}  {}  stuck since {since}", stuck.id, stuck.provider, stuck.kind)
+        format!(
+            "{}  {}  {}  stuck since {since}",
+            stuck.id, stuck.provider, stuck.kind
+        )
     }));
     Output::answer(json, &object, &lines);
     Ok(())

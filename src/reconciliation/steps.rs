@@ -99,7 +99,10 @@ impl Reconciler {
                     return Place::Gone;
                 }
                 Err(NoLine::Unavailable(reason)) => {
-                    debug!(reason, "the account to ask through will be looked for again");
+                    debug!(
+                        reason,
+                        "the account to ask through will be looked for again"
+                    );
                     return Place::Gone;
                 }
             },
