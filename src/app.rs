@@ -17,6 +17,7 @@ use crate::domain::asking::AskSchedule;
 use crate::domain::clock::Clock;
 use crate::http::{self, Keys, Proxies, Quotas, State};
 use crate::ingest::{Ingest, unclaimed};
+use crate::payments::Payments;
 use crate::payments::accounts::Accounts;
 use crate::reconciliation::Reconciler;
 use crate::settings::Settings;
@@ -132,7 +133,25 @@ impl Application {
         metrics: PrometheusHandle,
     ) -> Result<Self, StartError> {
         let quotas = Quotas::new(settings).map_err(StartError::Settings)?;
+        let cancel = CancellationToken::new();
+        let workers = TaskTracker::new();
+        let accounts = Accounts::new(
+            Arc::clone(&store),
+            Arc::clone(&vault),
+            Arc::clone(&clock),
+            settings,
+        )
+        .map_err(StartError::Settings)?;
+        let payments = Arc::new(Payments::new(
+            accounts,
+            (Arc::clone(&store), Arc::clone(&clock)),
+            settings.reconcile_after,
+            (workers.clone(), cancel.clone()),
+        ));
         let state = Data::new(State {
+            payments: Arc::clone(&payments),
+            vault: Arc::clone(&vault),
+            webhook_allow_private: settings.webhook_allow_private,
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             ingest: Arc::new(Ingest::new(
@@ -154,6 +173,7 @@ impl Application {
         let mut servers = Vec::new();
         let (address, server) = listen(settings.listen_addr, settings, state.clone(), false)?;
         servers.push(server);
+        payments.accounts.set_address(address);
         let admin_address = match settings.admin_listen_addr {
             Some(wanted) => {
                 let (address, server) = listen(wanted, settings, state, true)?;
@@ -162,22 +182,12 @@ impl Application {
             }
             None => None,
         };
-        let cancel = CancellationToken::new();
-        let workers = TaskTracker::new();
         let sender = Sender::new(settings.webhook_allow_private, Limits::default())
             .map_err(|error| StartError::Settings(error.to_string()))?;
-        let accounts = Accounts::new(
-            Arc::clone(&store),
-            Arc::clone(&vault),
-            Arc::clone(&clock),
-            settings,
-        )
-        .map_err(StartError::Settings)?;
-        accounts.set_address(address);
         let reconciler = Reconciler::new(
             Arc::clone(&store),
             Arc::clone(&clock),
-            Arc::new(accounts),
+            payments,
             ask_schedule(settings),
         );
         workers.spawn(reconciler.run(cancel.clone(), |_| {}));

@@ -15,7 +15,7 @@ pub struct Intent {
     pub own_ids: ProviderIds,
     /// SHA-256 of the normalised request, lower-case hex: the same idempotency key with another is refused.
     pub digest: String,
-    /// The caller's own reference, as written.
+    /// A word of the caller's that answers give back as written and no column of the transaction holds.
     pub reference: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use super::clock::Instant;
 use super::identity::TransactionId;
 use super::msisdn::Msisdn;
 use super::status::Status;
+use super::transaction::Provider;
 
 /// Rows of one page unless told otherwise.
 pub const DEFAULT_PAGE_LIMIT: i64 = 50;
@@ -42,6 +43,32 @@ impl Filter {
         };
         without_status == Self::default()
     }
+}
+
+/// How a payment stands in the words of the provider routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Queued or accepted.
+    Pending,
+    /// Paid.
+    Success,
+    /// Not paid, or paid back.
+    Failed,
+}
+
+/// Which of the transactions at one provider; conditions combine with AND.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderFilter {
+    /// The provider.
+    pub provider: Provider,
+    /// How they stand.
+    pub standing: Option<Standing>,
+    /// The partner's own customer.
+    pub customer_id: Option<String>,
+    /// The number.
+    pub msisdn: Option<Msisdn>,
+    /// What the merchant named.
+    pub account_reference: Option<String>,
 }
 
 /// Where a page begins.

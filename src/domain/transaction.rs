@@ -46,6 +46,14 @@ impl Provider {
         }
     }
 
+    /// What can be started at it.
+    pub fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::Mpesa => &[Kind::StkPush, Kind::B2c, Kind::Reversal],
+            Self::Clickpesa => &[Kind::UssdPush, Kind::Payout],
+        }
+    }
+
     /// The kind of a transaction unless told otherwise.
     pub fn default_kind(self) -> Kind {
         match self {
@@ -100,6 +108,25 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not one of {0}")]
 pub struct WordError(pub &'static str);
+
+impl Kind {
+    /// Its name for people: what a provider that has it not is said to lack.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StkPush => "STK push",
+            Self::B2c => "B2C",
+            Self::C2b => "starting a C2B payment",
+            Self::Reversal => "reversal",
+            Self::UssdPush => "USSD push",
+            Self::Payout => "payout",
+        }
+    }
+
+    /// Whether it is a prompt that the customer must confirm: sent twice it is seen, and nothing leaves the account.
+    pub fn is_prompt(self) -> bool {
+        matches!(self, Self::StkPush | Self::UssdPush)
+    }
+}
 
 impl FromStr for Provider {
     type Err = WordError;

@@ -42,6 +42,8 @@ pub enum ErrorCode {
     Database,
     /// The database cannot be reached or written.
     DatabaseAway,
+    /// The provider refused, or gave no answer to a question.
+    Provider,
     /// Our own fault.
     Server,
 }
@@ -64,6 +66,7 @@ impl ErrorCode {
             Self::TooMany => ("RATE_1001", StatusCode::TOO_MANY_REQUESTS),
             Self::Database => ("DB_1001", StatusCode::INTERNAL_SERVER_ERROR),
             Self::DatabaseAway => ("DB_1001", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Provider => ("PROVIDER_1001", StatusCode::BAD_GATEWAY),
             Self::Server => ("SERVER_1001", StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
@@ -86,6 +89,22 @@ pub struct Detail {
     pub field: String,
     /// What is wrong with it.
     pub message: String,
+    /// The rest of a provider's words.
+    #[serde(flatten)]
+    pub words: Option<Words>,
+}
+
+/// What else a provider said, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Words {
+    /// Its code, where it has codes.
+    pub code: Option<String>,
+    /// Whether the same may succeed later, as a new request.
+    pub retryable: bool,
+    /// Whether sending it again, as a new request, cannot pay twice.
+    pub safe_to_retry: bool,
+    /// The transaction that was refused.
+    pub transaction_id: Option<String>,
 }
 
 /// An error on its way to the caller.
@@ -96,6 +115,8 @@ pub struct ApiError {
     pub code: ErrorCode,
     /// For people.
     pub text: String,
+    /// In the provider's own words, on routes that have its shape.
+    pub message: Option<String>,
     /// By field.
     pub details: Vec<Detail>,
     /// Seconds to wait, if waiting helps.
@@ -115,6 +136,7 @@ impl ApiError {
         Self {
             code,
             text: text.into(),
+            message: None,
             details: Vec::new(),
             retry_after: None,
             allow: None,
@@ -129,6 +151,7 @@ impl ApiError {
             details: vec![Detail {
                 field: field.clone(),
                 message: message.clone(),
+                words: None,
             }],
             ..Self::new(ErrorCode::InvalidField, format!("{field} {message}"))
         }
@@ -147,6 +170,30 @@ impl ApiError {
     /// Our own fault; the text never tells what it was.
     pub fn server() -> Self {
         Self::new(ErrorCode::Server, "Internal server error")
+    }
+
+    /// The provider's words on refusing; nothing was sent, or nothing that moves money.
+    pub fn provider(message: &str, words: Words) -> Self {
+        Self {
+            message: Some(message.to_owned()),
+            details: vec![Detail {
+                field: "provider".to_owned(),
+                message: message.to_owned(),
+                words: Some(words),
+            }],
+            ..Self::new(
+                ErrorCode::Provider,
+                format!("The provider refused: {message}"),
+            )
+        }
+    }
+
+    /// The same error in a provider's own words, for routes that have its shape.
+    pub fn in_words(self, message: impl Into<String>) -> Self {
+        Self {
+            message: Some(message.into()),
+            ..self
+        }
     }
 
     /// RATE_1001 with the wait in whole seconds, rounded up: actix-governor's own header rounds down to 0.
@@ -187,6 +234,8 @@ impl From<StoreError> for ApiError {
 
 #[derive(Serialize)]
 struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
     success: bool,
     error: &'a str,
     error_code: &'static str,
@@ -201,6 +250,8 @@ struct Problem<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
     success: bool,
     error: &'a str,
     error_code: &'static str,
@@ -210,8 +261,9 @@ struct Problem<'a> {
 }
 
 impl ApiError {
-    /// The whole answer; RFC 9457 if the caller prefers it.
-    pub fn respond(&self, request_id: &str, as_problem: bool) -> HttpResponse {
+    /// The whole answer; RFC 9457 if the caller prefers it; `with_message` on routes that have ClickPesa's shape.
+    pub fn respond(&self, request_id: &str, as_problem: bool, with_message: bool) -> HttpResponse {
+        let message = with_message.then(|| self.message.as_deref().unwrap_or(&self.text));
         let status = self.code.status();
         let mut response = HttpResponse::build(status);
         if let Some(seconds) = self.retry_after {
@@ -227,6 +279,7 @@ impl ApiError {
                 title: status.canonical_reason().unwrap_or_default(),
                 status: status.as_u16(),
                 detail: &self.text,
+                message,
                 success: false,
                 error: &self.text,
                 error_code: self.code.as_str(),
@@ -236,6 +289,7 @@ impl ApiError {
         } else {
             response.insert_header((CONTENT_TYPE, "application/json"));
             serde_json::to_vec(&Body {
+                message,
                 success: false,
                 error: &self.text,
                 error_code: self.code.as_str(),

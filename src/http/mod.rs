@@ -1,4 +1,5 @@
-//! The HTTP surface, thin: every route is in this file; each resource is one file with its handlers and wire shapes.
+//! The HTTP surface, thin: every route is in this file, those of the providers' documents in `mpesa/mod.rs` and
+//! `clickpesa/mod.rs`; each resource is one file with its handlers and wire shapes.
 //!
 //! Checked in this order: route (404), method (405), key (401, 403), rate (429), size (413), media type (415),
 //! content (400). So the middleware hangs on each route, not on the whole tree.
@@ -6,10 +7,13 @@
 mod authentication;
 mod bulk_status;
 mod callbacks;
+mod clickpesa;
 mod error;
+mod mpesa;
 mod observe;
 mod operation;
 mod pages;
+mod payments;
 mod rate_limit;
 mod request;
 mod transaction_status;
@@ -29,8 +33,10 @@ use crate::domain::clock::Clock;
 use crate::domain::partner::Scope;
 use crate::domain::status_update::CallbackKind;
 use crate::ingest::Ingest;
+use crate::payments::Payments;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::vault::Vault;
 use error::{ApiError, ErrorCode};
 
 pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
@@ -47,6 +53,12 @@ pub struct State {
     pub store: Arc<dyn Store>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The starter of payments.
+    pub payments: Arc<Payments>,
+    /// Seals the secrets of one-off endpoints.
+    pub vault: Arc<Vault>,
+    /// Whether endpoints may be private.
+    pub webhook_allow_private: bool,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// Known keys.
@@ -133,6 +145,11 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                     Scope::PaymentsWrite,
                 )),
         )
+        .service(resource("/api/ussd/payments", "POST").route(keyed(
+            web::post().to(payments::create),
+            write,
+            Scope::PaymentsWrite,
+        )))
         .service(
             resource("/callbacks/{token}/{kind}", "POST")
                 .route(web::post().to(callbacks::with_token)),
@@ -141,6 +158,8 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
             resource("/callbacks/{token}/{kind}/{transaction_id}", "POST")
                 .route(web::post().to(callbacks::with_token_and_id)),
         );
+    mpesa::routes(config, state);
+    clickpesa::routes(config, state);
     for (path, kind) in GUIDE_CALLBACKS {
         config.service(resource(path, "POST").route(web::post().to(
             move |state: Data<State>, request: HttpRequest, payload: Payload| {

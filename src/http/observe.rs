@@ -122,7 +122,8 @@ fn write_error(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse<
         .get(ACCEPT)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|accept| accept.contains("application/problem+json"));
-    let mut written = error.respond(id, as_problem);
+    let has_clickpesa_shape = response.request().path().starts_with("/api/v1/clickpesa/");
+    let mut written = error.respond(id, as_problem, has_clickpesa_shape);
     for (name, value) in response.headers() {
         written.headers_mut().append(name.clone(), value.clone());
     }

@@ -48,7 +48,7 @@ struct Answer<'a> {
     transaction: TransactionBody<'a>,
 }
 
-fn answer(
+pub(super) fn answer(
     mut response: actix_web::HttpResponseBuilder,
     message: &'static str,
     transaction: &Transaction,
@@ -167,11 +167,11 @@ pub async fn attach(
 }
 
 /// An id that is no UUID names no transaction of ours.
-fn transaction_id(path: &str) -> Result<TransactionId, ApiError> {
+pub(super) fn transaction_id(path: &str) -> Result<TransactionId, ApiError> {
     path.parse().map_err(|_| unknown())
 }
 
-fn unknown() -> ApiError {
+pub(super) fn unknown() -> ApiError {
     ApiError::not_found("No such transaction")
 }
 
@@ -215,7 +215,7 @@ fn registration(partner_id: PartnerId, fields: &Fields) -> Result<Registration, 
     })
 }
 
-fn word<T: std::str::FromStr<Err: std::fmt::Display>>(
+pub(super) fn word<T: std::str::FromStr<Err: std::fmt::Display>>(
     fields: &Fields,
     name: &str,
 ) -> Result<Option<T>, ApiError> {
@@ -228,7 +228,7 @@ fn word<T: std::str::FromStr<Err: std::fmt::Display>>(
         .transpose()
 }
 
-fn msisdn(fields: &Fields, provider: Provider) -> Result<Msisdn, ApiError> {
+pub(super) fn msisdn(fields: &Fields, provider: Provider) -> Result<Msisdn, ApiError> {
     let text = fields.required_text("msisdn")?;
     MsisdnInput::parse(text)
         .map(|input| input.in_country(provider.country()))
@@ -236,7 +236,7 @@ fn msisdn(fields: &Fields, provider: Provider) -> Result<Msisdn, ApiError> {
 }
 
 /// A number or a decimal text, read digit by digit: no binary float is ever in between.
-fn amount(fields: &Fields) -> Result<Amount, ApiError> {
+pub(super) fn amount(fields: &Fields) -> Result<Amount, ApiError> {
     let text = match fields.value("amount") {
         None => return Err(missing("amount")),
         Some(Value::Number(number)) => number.to_string(),
@@ -268,7 +268,7 @@ fn provider_ids(fields: &Fields) -> Result<ProviderIds, ApiError> {
     Ok(ids)
 }
 
-fn refused(refusal: Refusal) -> ApiError {
+pub(super) fn refused(refusal: Refusal) -> ApiError {
     match refusal {
         Refusal::NotFound => unknown(),
         Refusal::Reused {

@@ -49,8 +49,8 @@ pub enum AccountError {
         reason: String,
     },
     /// The database.
-    #[error("{0}")]
-    Store(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// An account, ready to be called through.
@@ -126,11 +126,24 @@ impl Accounts {
         provider: Provider,
         account_id: Option<AccountId>,
     ) -> Result<Connected, AccountError> {
-        let account = match account_id {
-            Some(id) => self.by_id(partner, provider, id).await?,
-            None => self.only(partner, provider).await?,
-        };
+        let account = self.choose(partner, provider, account_id).await?;
         self.connect(account).await
+    }
+
+    /// The same, its public facts only.
+    ///
+    /// # Errors
+    /// See [`AccountError`].
+    pub async fn choose(
+        &self,
+        partner: PartnerId,
+        provider: Provider,
+        account_id: Option<AccountId>,
+    ) -> Result<Arc<Account>, AccountError> {
+        match account_id {
+            Some(id) => self.by_id(partner, provider, id).await,
+            None => self.only(partner, provider).await,
+        }
     }
 
     async fn by_id(
@@ -172,8 +185,7 @@ impl Accounts {
     }
 
     async fn list(&self, partner: PartnerId) -> Result<Vec<Account>, AccountError> {
-        let failed = |error: StoreError| AccountError::Store(error.to_string());
-        self.store.list_accounts(Some(partner)).await.map_err(failed)
+        Ok(self.store.list_accounts(Some(partner)).await?)
     }
 
     async fn connect(&self, account: Arc<Account>) -> Result<Connected, AccountError> {

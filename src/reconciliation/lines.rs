@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::question::{Line, Lines, NoLine};
 use crate::domain::transaction::Transaction;
+use crate::payments::Payments;
 use crate::payments::accounts::{AccountError, Accounts};
 
 #[async_trait]
@@ -25,5 +26,12 @@ impl Lines for Accounts {
             Err(AccountError::Store(reason)) => Err(NoLine::Unavailable(reason)),
             Err(error) => Err(NoLine::Impossible(error.to_string())),
         }
+    }
+}
+
+#[async_trait]
+impl Lines for Payments {
+    async fn find_line(&self, transaction: &Transaction) -> Result<Line, NoLine> {
+        self.accounts.find_line(transaction).await
     }
 }

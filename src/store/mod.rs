@@ -9,6 +9,7 @@ mod ledger;
 mod news_codec;
 mod postgres;
 mod postgres_connect;
+mod provider_list_sql;
 mod rows;
 pub mod schema;
 mod search_sql;
@@ -31,7 +32,7 @@ use crate::domain::identity::{AccountId, CallbackId, EndpointId, KeyId, PartnerI
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, Cursor, Search};
+use crate::domain::search::{BulkLookup, Cursor, ProviderFilter, Search};
 use crate::domain::statistics::Statistics;
 use crate::domain::status::Status;
 use crate::domain::status_update::Balance;
@@ -233,6 +234,14 @@ pub trait Store: Send + Sync + 'static {
         search: Search,
         now: Instant,
     ) -> Result<Listing, StoreError>;
+    /// A page of the transactions at one provider, newest first, after `offset` of them, without a count of all.
+    async fn list_provider_transactions(
+        &self,
+        partner: PartnerId,
+        filter: ProviderFilter,
+        limit: i64,
+        offset: i64,
+    ) -> Result<Vec<Transaction>, StoreError>;
     /// The rows that any of the ids names.
     async fn find_transactions(
         &self,

@@ -122,7 +122,7 @@ impl House {
             kind: Kind::StkPush,
             origin: "test".to_owned(),
             ids: ProviderIds::default(),
-            msisdn: Msisdn::from_international("254712345654").unwrap(),
+            msisdn: Some(Msisdn::from_international("254712345654").unwrap()),
             amount: Amount(120_000),
             currency: Currency::kes(),
             account_reference: None,

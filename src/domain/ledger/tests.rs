@@ -211,7 +211,7 @@ fn payment(partner: PartnerId, client_request_id: &str) -> Registration {
         kind: Kind::StkPush,
         origin: "ussd".to_owned(),
         ids: ProviderIds::default(),
-        msisdn: Msisdn::from_international("254712345678").unwrap(),
+        msisdn: Some(Msisdn::from_international("254712345678").unwrap()),
         amount: Amount(120_000),
         currency: Currency::kes(),
         account_reference: None,

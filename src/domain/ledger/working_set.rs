@@ -47,9 +47,10 @@ impl Lookups {
                             lookups.client_requests.insert((partner_id, id.clone()));
                         }
                         (None, _) => {
+                            let number = registration.msisdn.clone();
                             lookups
                                 .recent
-                                .insert((partner_id, registration.msisdn.clone()));
+                                .extend(number.map(|number| (partner_id, number)));
                         }
                     }
                     if let Some(intent) = &registration.intent {

@@ -15,7 +15,7 @@ async fn always(faults: &[Fault]) -> (RunningSimulator, Sink, String) {
         .fold(FaultPlan::new(7), |plan, fault| plan.with(*fault, 1.0));
     simulator.set_faults(FaultPlan {
         late_callback_ms: 20,
-        slow_answer_ms: 150,
+        slow_answer_ms: 1_500,
         ..plan
     });
     (simulator, Sink::open().await, token)
@@ -129,7 +129,7 @@ async fn a_slow_answer_is_slower_than_an_impatient_client() {
     let impatient = client()
         .post(simulator.url() + "/mpesa/stkpush/v1/processrequest")
         .header("authorization", &token)
-        .timeout(Duration::from_millis(60))
+        .timeout(Duration::from_millis(700))
         .json(&stk(NUMBER, &sink))
         .send()
         .await;

@@ -18,7 +18,7 @@ use crate::domain::identity::{AccountId, CallbackId, EndpointId, KeyId, PartnerI
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, Search};
+use crate::domain::search::{BulkLookup, ProviderFilter, Search};
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::TimelineEntry;
 use crate::domain::transaction::{IdField, Provider, Transaction};
@@ -31,7 +31,7 @@ use crate::store::rows::{
 };
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, KeyHolder, Listing, Retention, Store,
-    StoreError, search_sql,
+    StoreError, provider_list_sql, search_sql,
 };
 
 /// How long migrations may take, waiting for another instance's included.
@@ -161,6 +161,20 @@ impl Store for Adapter {
             .rows::<ListingRow, _>(statement.selecting::<ListingSql>())
             .await?;
         search_sql::listing(rows, &search)
+    }
+
+    async fn list_provider_transactions(
+        &self,
+        partner: PartnerId,
+        filter: ProviderFilter,
+        limit: i64,
+        offset: i64,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        let statement = provider_list_sql::list(partner, &filter, limit, offset);
+        let rows = self
+            .rows::<TransactionRow, _>(statement.selecting::<TransactionSql>())
+            .await?;
+        rows.into_iter().map(Transaction::try_from).collect()
     }
 
     async fn find_transactions(

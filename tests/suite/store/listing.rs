@@ -49,7 +49,7 @@ async fn fill(db: &TestStore, partner: PartnerId, days: u32, per_day: u32) -> Ve
                     _ => registration_with(partner, name, name),
                 };
                 let registration = Registration {
-                    msisdn: msisdn(u32::try_from(number % 7).unwrap()),
+                    msisdn: Some(msisdn(u32::try_from(number % 7).unwrap())),
                     ..base
                 };
                 db.record(Command::Register(Box::new(registration)))

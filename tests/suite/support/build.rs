@@ -110,7 +110,7 @@ pub fn registration(partner: PartnerId, client_request_id: &str) -> Registration
         kind: Kind::StkPush,
         origin: "ussd".to_owned(),
         ids: ProviderIds::default(),
-        msisdn: msisdn(12_345_678),
+        msisdn: Some(msisdn(12_345_678)),
         amount: Amount(120_000),
         currency: Currency::kes(),
         account_reference: None,

@@ -1,0 +1,2 @@
+DROP INDEX transactions_by_customer;
+DROP INDEX transactions_by_reference;
