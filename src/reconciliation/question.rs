@@ -14,6 +14,7 @@ use crate::domain::transaction::Transaction;
 use crate::providers::payment_provider::{
     Answer, CallbackBase, NoAnswer, PaymentProvider, Question, Refusal,
 };
+use crate::store::StoreError;
 
 /// How long a question may take in all, a new token and a repeat included; then it counts as not answered.
 pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,8 +37,8 @@ pub enum NoLine {
     #[error("{0}")]
     Impossible(String),
     /// The database could not be asked for it.
-    #[error("{0}")]
-    Unavailable(String),
+    #[error(transparent)]
+    Unavailable(#[from] StoreError),
 }
 
 /// Finds the account to ask about a transaction through: its own, else its partner's only one at the provider.

@@ -15,6 +15,8 @@ use super::{
 use crate::domain::clock::Instant;
 use crate::domain::identity::{AccountId, PartnerId, TransactionId};
 use crate::domain::ledger::{Command, Outcome, ProviderAnswer, Word};
+use crate::domain::status::Status;
+use crate::domain::status_update::ResultClass;
 use crate::domain::transaction::{Provider, Transaction};
 use crate::store::StoreError;
 
@@ -100,7 +102,7 @@ impl Reconciler {
                 }
                 Err(NoLine::Unavailable(reason)) => {
                     debug!(
-                        reason,
+                        %reason,
                         "the account to ask through will be looked for again"
                     );
                     return Place::Gone;
@@ -280,16 +282,29 @@ impl Reconciler {
 /// What came of telling.
 fn note(step: &mut Step, told: &Told, after: &Transaction) {
     step.answered += usize::from(told.is_answer);
-    let was_final = told.before.status.is_final();
-    if matches!(told.word, Word::Stuck) && !after.status.is_final() {
-        warn!(transaction_id = %after.id, provider = %after.provider, kind = %after.kind, "stuck");
-        step.stuck.push(after.id);
-    } else if told.is_answer
-        && after.status.is_final()
-        && (!was_final || after.status != told.before.status)
-    {
-        info!(transaction_id = %after.id, status = after.status.as_str(), "reconciled");
-        step.settled.push((after.id, after.status));
+    let (id, status) = (after.id, after.status);
+    match &told.word {
+        Word::Stuck if !status.is_final() => {
+            warn!(transaction_id = %id, provider = %after.provider, kind = %after.kind, "stuck");
+            step.stuck.push(id);
+        }
+        // A callback may have been quicker, and may have said something else.
+        Word::News { update, .. }
+            if final_status(update.class) == Some(status) && told.before.status != status =>
+        {
+            info!(transaction_id = %id, status = status.as_str(), "reconciled");
+            step.settled.push((id, status));
+        }
+        _ => {}
+    }
+}
+
+/// The status that news of this class ends in.
+fn final_status(class: ResultClass) -> Option<Status> {
+    match class {
+        ResultClass::Success => Some(Status::Success),
+        ResultClass::Failed | ResultClass::Unconfirmed => Some(Status::Failed),
+        ResultClass::Pending | ResultClass::Unknown => None,
     }
 }
 

@@ -1059,7 +1059,7 @@ fn a_difference_in_any_field_is_named() {
         ("kind", change(&|r| r.kind = Kind::B2c)),
         (
             "msisdn",
-            change(&|r| r.msisdn = Msisdn::from_international("255712345678").unwrap()),
+            change(&|r| r.msisdn = Some(Msisdn::from_international("255712345678").unwrap())),
         ),
         ("amount", change(&|r| r.amount = Amount(1))),
         ("currency", change(&|r| r.currency = Currency::tzs())),

@@ -1,7 +1,8 @@
 //! Silent providers are asked: when, how fast, by whom, and when it ends; against a provider that follows a script.
 
-mod plans;
+mod load;
 mod script;
+mod service;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -142,7 +143,7 @@ async fn pauses_grow_until_asking_ends_and_what_is_stuck_is_told(db: TestStore) 
     assert_eq!(minutes[..6], [1, 2, 4, 8, 16, 32]);
     assert!(minutes.windows(2).all(|pair| pair[1] - pair[0] <= 64));
     let (found, timeline) = scene.db.find(&payment).await;
-    assert_eq!(found.status, Status::Queued, "never guessed");
+    assert_eq!(found.status, payment.status, "never guessed");
     let told = timeline
         .iter()
         .filter(|line| line.kind == TimelineKind::Stuck);
