@@ -1,5 +1,6 @@
 //! Silent providers are asked: when, how fast, by whom, and when it ends; against a provider that follows a script.
 
+mod command;
 mod load;
 mod script;
 mod service;

@@ -304,14 +304,17 @@ async fn what_is_due_is_found_among_many(db: &TestStore) {
     for sql in ours {
         let plan = if db.is_sqlite() {
             db.plan(&sql).await
-        } else if !sql.contains("$4") {
-            db.explain(&sql.replace("$1", &at)).await
         } else {
-            let sql = sql
-                .replace("$1", &format!("'{partner}'::uuid"))
-                .replace("$2", &at)
-                .replace("$3", &at)
-                .replace("$4", "20");
+            // Placeholders are numbered as they appear.
+            let values = [format!("'{partner}'::uuid"), at.clone(), "20".to_owned()];
+            let values = values.into_iter().chain([at.clone(), at.clone()]);
+            let is_claim = sql.contains("UPDATE");
+            let sql = values
+                .filter(|value| is_claim || *value == at)
+                .enumerate()
+                .fold(sql.clone(), |sql, (place, value)| {
+                    sql.replace(&format!("${}", place + 1), &value)
+                });
             db.explain(&sql).await
         };
         let text = plan.join("\n");
