@@ -13,11 +13,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::domain::asking::AskSchedule;
 use crate::domain::clock::Clock;
 use crate::http::{self, Keys, Proxies, Quotas, State};
 use crate::ingest::{Ingest, unclaimed};
 use crate::payments::Payments;
 use crate::payments::accounts::Accounts;
+use crate::reconciliation::Reconciler;
 use crate::settings::Settings;
 use crate::store::{self, HOUR_COUNTER_SPAN, Retention, Store, StoreError, StoreSettings};
 use crate::telemetry::UPKEEP_EVERY;
@@ -63,13 +65,11 @@ pub async fn open_store(
     settings: &Settings,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let reconcile_after = chrono::Duration::from_std(settings.reconcile_after)
-        .unwrap_or_else(|_| chrono::Duration::seconds(60));
     let settings = StoreSettings {
         url: settings.database_url.clone(),
         pool_size: settings.database_pool_size,
         timeout: settings.database_timeout,
-        reconcile_after,
+        reconcile_after: ask_schedule(settings).first_after,
     };
     store::open(settings, clock).await
 }
@@ -101,6 +101,13 @@ pub async fn check_seals(store: &dyn Store, vault: &Vault) -> Result<(), StartEr
         }
     }
     Ok(())
+}
+
+/// When silent providers are asked, by the settings.
+pub fn ask_schedule(settings: &Settings) -> AskSchedule {
+    // The settings accept no span that does not fit.
+    let span = |span| chrono::Duration::from_std(span).unwrap_or(chrono::Duration::MAX);
+    AskSchedule::new(span(settings.reconcile_after), span(settings.reconcile_for))
 }
 
 /// The service, listening and ready to run.
@@ -177,6 +184,13 @@ impl Application {
         };
         let sender = Sender::new(settings.webhook_allow_private, Limits::default())
             .map_err(|error| StartError::Settings(error.to_string()))?;
+        let reconciler = Reconciler::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            payments,
+            ask_schedule(settings),
+        );
+        workers.spawn(reconciler.run(cancel.clone(), |_| {}));
         let dispatcher =
             Dispatcher::new(Arc::clone(&store), Some(vault), Arc::clone(&clock), sender);
         workers.spawn(dispatcher.run(cancel.clone()));
@@ -342,4 +356,5 @@ fn set_gauges(counted: store::Backlog) {
     metrics::gauge!("ussd_status_open_transactions").set(number(counted.open_transactions));
     metrics::gauge!("ussd_status_pending_deliveries").set(number(counted.pending_deliveries));
     metrics::gauge!("ussd_status_waiting_callbacks").set(number(counted.waiting_callbacks));
+    metrics::gauge!("ussd_status_stuck_transactions").set(number(counted.stuck_transactions));
 }

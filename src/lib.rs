@@ -16,6 +16,7 @@
 //! - [`ingest`] is a callback's way in. Imports the above.
 //! - [`payments`] starts payments: the intent is committed, the provider called, its answer written. `accounts` connects
 //!   a partner's accounts to their providers. Imports the above.
+//! - [`reconciliation`] asks providers about silent transactions, a pace an account. Imports the above.
 //! - [`webhooks`] tells partners: dispatcher, signature, sender with its address guard. Imports the above but `providers`.
 //! - [`http`] is the HTTP surface, thin; every route is in `http/mod.rs`. Imports all of the above.
 //! - [`simulator`] fakes both providers over real HTTP, for the demo and the tests. Imports nothing of ours: it must not
@@ -47,6 +48,7 @@ pub mod http;
 pub mod ingest;
 pub mod payments;
 pub mod providers;
+pub mod reconciliation;
 pub mod settings;
 pub mod simulator;
 pub mod store;

@@ -85,6 +85,8 @@ pub struct Settings {
     pub retention_events: Duration,
     /// `RECONCILE_AFTER`: how long a provider may be silent before it is asked.
     pub reconcile_after: Duration,
+    /// `RECONCILE_FOR`: how long after the last news a transaction is asked about; then it counts as stuck.
+    pub reconcile_for: Duration,
     /// `SHUTDOWN_GRACE`: how long what is in flight may take to finish.
     pub shutdown_grace: Duration,
     /// `DATABASE_POOL_SIZE`: connections for reading.
@@ -187,11 +189,15 @@ impl Settings {
         let whole = "a whole number from 1 to 1000000 is";
         let rate = |name, default| sources.parsed(name, default, whole, positive);
         let span = |name, default| sources.parsed(name, default, duration, parse_duration);
+        let asking = |name, default| {
+            let accepted = "a number with its unit is, from 100ms to 365d, such as 90s or 48h";
+            sources.parsed(name, default, accepted, asking_span)
+        };
+        let provider = "an http or https URL without query is, such as http://127.0.0.1:9090";
         let kept = "a number with its unit is, at least 1h, such as 90d";
         let retention = |name, default| {
             sources.parsed(name, default, kept, |text| at_least(text, RETENTION_MIN))
         };
-        let provider = "an http or https URL without query is, such as http://127.0.0.1:9090";
         let address = "an address and a port is, such as 127.0.0.1:8080";
         Ok(Self {
             database_url: database_url(sources)?,
@@ -231,7 +237,8 @@ impl Settings {
             retention_callbacks: retention("RETENTION_CALLBACKS", "180d")?,
             retention_deliveries: retention("RETENTION_DELIVERIES", "30d")?,
             retention_events: retention("RETENTION_EVENTS", "90d")?,
-            reconcile_after: span("RECONCILE_AFTER", "60s")?,
+            reconcile_after: asking("RECONCILE_AFTER", "60s")?,
+            reconcile_for: asking("RECONCILE_FOR", "48h")?,
             shutdown_grace: span("SHUTDOWN_GRACE", "25s")?,
             database_pool_size: sources.parsed(
                 "DATABASE_POOL_SIZE",
@@ -361,6 +368,12 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         .map(Duration::from_millis)
 }
 
+/// Shorter would ask without pause; longer than any provider remembers a payment is no use.
+fn asking_span(text: &str) -> Option<Duration> {
+    let accepted = Duration::from_millis(100)..=Duration::from_secs(365 * 86_400);
+    parse_duration(text).filter(|span| accepted.contains(span))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -392,6 +405,8 @@ mod tests {
             Duration::from_secs(180 * 86_400)
         );
         assert_eq!(settings.shutdown_grace, Duration::from_secs(25));
+        assert_eq!(settings.reconcile_after, Duration::from_secs(60));
+        assert_eq!(settings.reconcile_for, Duration::from_secs(48 * 3_600));
         assert!(!settings.webhook_allow_private);
     }
 
@@ -413,6 +428,8 @@ mod tests {
             ("RATE_LIMIT_GET", "0", "whole number"),
             ("RETENTION_EVENTS", "90", "unit"),
             ("RETENTION_EVENTS", "99999999d", "unit"),
+            ("RECONCILE_AFTER", "0s", "from 100ms to 365d"),
+            ("RECONCILE_FOR", "48", "from 100ms to 365d"),
             ("RETENTION_EVENTS", "59m", "at least 1h"),
             ("RETENTION_CALLBACKS", "0d", "at least 1h"),
             ("RETENTION_DELIVERIES", "1ms", "at least 1h"),

@@ -128,4 +128,24 @@ fn describe() {
         "ussd_status_expired_rows_total",
         "Rows removed by housekeeping"
     );
+    describe_gauge!(
+        "ussd_status_stuck_transactions",
+        "Transactions that are asked about no more, though nobody knows what became of them"
+    );
+    describe_counter!(
+        "ussd_status_reconciliation_questions_total",
+        "Questions about silent transactions, by what came of them"
+    );
+    describe_counter!(
+        "ussd_status_reconciliation_postponed_total",
+        "Silent transactions put back because their account pauses"
+    );
+    describe_gauge!(
+        "ussd_status_reconciliation_breaker_open",
+        "Accounts whose provider is taken for down"
+    );
+    describe_gauge!(
+        "ussd_status_reconciliation_throttled",
+        "Accounts whose provider said that we ask too much"
+    );
 }

@@ -8,6 +8,7 @@ mod key;
 mod migrate;
 mod output;
 mod partner;
+mod reconcile;
 mod serve;
 mod simulator;
 mod webhook;
@@ -60,6 +61,8 @@ enum Command {
     Webhook(webhook::WebhookCommand),
     /// Check settings, database, clock, master key, credentials and callback URLs; one line each
     Doctor(output::JsonArguments),
+    /// Ask providers about silent transactions, as the service does by itself
+    Reconcile(reconcile::ReconcileArguments),
     /// The provider simulator alone: Daraja's and ClickPesa's own paths on one port
     Simulator(simulator::SimulatorArguments),
 }
@@ -133,6 +136,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CliError> {
         Command::Account(command) => account::run(command, &sources).await,
         Command::Webhook(command) => webhook::run(command, &sources).await,
         Command::Doctor(output) => doctor::run(output, &sources).await,
+        Command::Reconcile(arguments) => reconcile::run(arguments, &sources).await,
         Command::Simulator(arguments) => simulator::run(arguments, &sources).await,
     }
 }

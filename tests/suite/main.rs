@@ -19,5 +19,6 @@ mod kill;
 mod outage;
 mod outage_full_disk;
 mod providers;
+mod reconciliation;
 mod slow_clients;
 mod store;

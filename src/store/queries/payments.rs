@@ -33,26 +33,30 @@ pub async fn find(
     Ok(row.map(PaymentRecord::from))
 }
 
-/// One look at the index a partner, however much is due.
+/// One look at the index a partner, however much is open: the earliest of each. PostgreSQL may turn an `EXISTS` into a
+/// walk over all that is open; this it cannot.
 pub fn to_ask(now: Instant) -> Statement {
     Statement::new(
-        "SELECT h.partner_id FROM feed_heads h WHERE EXISTS (SELECT 1 FROM open_transactions o \
-         WHERE o.partner_id = h.partner_id AND o.ask_at <= $1 AND o.stuck_at IS NULL)",
+        "SELECT h.partner_id FROM feed_heads h WHERE (SELECT o.ask_at FROM open_transactions o \
+         WHERE o.partner_id = h.partner_id AND o.stuck_at IS NULL ORDER BY o.ask_at LIMIT 1) <= $1",
     )
     .bind(Bind::At(At(now)))
 }
 
-/// Takes what is due. The predicate stands again outside the subselect, so that two claimers never take the same row.
+/// Takes what is due. The predicate stands again outside the subselect, so that two claimers never take the same row;
+/// the subselect is materialised, or PostgreSQL may run it again for every row and take more than `limit`.
 pub fn claim(partner: PartnerId, limit: i64, now: Instant, until: Instant) -> Statement {
     let skip_locked = match DIALECT {
         Dialect::Postgres => " FOR UPDATE SKIP LOCKED",
         Dialect::Sqlite => "",
     };
     Statement::new(format!(
-        "UPDATE open_transactions SET ask_at = $3 WHERE ask_at <= $2 AND stuck_at IS NULL \
-         AND (partner_id, status, created_at, transaction_id) IN (\
+        "WITH due AS MATERIALIZED (\
            SELECT partner_id, status, created_at, transaction_id FROM open_transactions \
            WHERE partner_id = $1 AND ask_at <= $2 AND stuck_at IS NULL ORDER BY ask_at LIMIT $4{skip_locked}) \
+         UPDATE open_transactions SET ask_at = $3 WHERE ask_at <= $2 AND stuck_at IS NULL \
+         AND (partner_id, status, created_at, transaction_id) IN (\
+           SELECT partner_id, status, created_at, transaction_id FROM due) \
          RETURNING transaction_id AS id"
     ))
     .bind(Bind::Id(Id(partner.0)))

@@ -163,6 +163,13 @@ async fn live(db: &TestStore) {
         verdict: AttemptVerdict::Dead,
     });
     db.store.record_attempts(attempts.collect()).await.unwrap();
+    let later = db.now() + chrono::Duration::hours(1);
+    db.register(registration_with(partner, "silent", "silent"))
+        .await;
+    db.store.list_partners_to_ask(later).await.unwrap();
+    let claimed = db.store.claim_questions(partner, 5, later, later);
+    assert!(!claimed.await.unwrap().is_empty());
+    db.store.list_stuck(Some(partner), 5).await.unwrap();
 }
 
 /// The tables that grow.
@@ -262,4 +269,81 @@ fn is_big(step: &str, sql: &str) -> bool {
             || sql.contains(&format!("FROM {table} {name} "))
             || sql.contains(&format!("JOIN {table} {name} "))
     })
+}
+
+/// What is due among many that are not is found by its index, by the planner's own choice and with its own figures.
+async fn what_is_due_is_found_among_many(db: &TestStore) {
+    const OPEN: usize = 12_000;
+    let partner = db.partner().await;
+    let row = db.register(registration_with(partner, "a", "c")).await;
+    let (cast, number) = if db.is_sqlite() {
+        ("", "printf('%012d', i)")
+    } else {
+        ("::uuid", "lpad(CAST(i AS TEXT), 12, '0')")
+    };
+    db.execute(&format!(
+        "INSERT INTO open_transactions (partner_id, status, created_at, transaction_id, ask_at) \
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {OPEN}) \
+         SELECT partner_id, status, created_at, ('01a1fc70-0000-7000-8000-' || {number}){cast}, ask_at \
+         FROM n CROSS JOIN open_transactions WHERE transaction_id = '{}'; ANALYZE",
+        row.id
+    ))
+    .await;
+    let due = row.created_at + chrono::Duration::hours(1);
+    db.store.list_partners_to_ask(due).await.unwrap();
+    db.store
+        .claim_questions(partner, 20, due, due)
+        .await
+        .unwrap();
+    let is_ours = |sql: &str| {
+        sql.contains("UPDATE open_transactions SET ask_at")
+            || sql.contains("(SELECT o.ask_at FROM open_transactions o")
+    };
+    let ours: Vec<String> = heard(if db.is_sqlite() { '?' } else { '$' })
+        .into_iter()
+        .filter(|sql| is_ours(sql))
+        .collect();
+    assert!(ours.len() >= 2, "{ours:?}");
+    let at = format!("'{}'::timestamptz", due.to_rfc3339());
+    for sql in ours {
+        let plan = if db.is_sqlite() {
+            db.plan(&sql).await
+        } else {
+            // Placeholders are numbered as they appear.
+            let values = [format!("'{partner}'::uuid"), at.clone(), "20".to_owned()];
+            let values = values.into_iter().chain([at.clone(), at.clone()]);
+            let is_claim = sql.contains("UPDATE");
+            let sql = values
+                .filter(|value| is_claim || *value == at)
+                .enumerate()
+                .fold(sql.clone(), |sql, (place, value)| {
+                    sql.replace(&format!("${}", place + 1), &value)
+                });
+            db.explain(&sql).await
+        };
+        let text = plan.join("\n");
+        assert!(text.contains("open_transactions_to_ask"), "{sql}\n{text}");
+        let walks = [
+            "SCAN o",
+            "SCAN open_transactions",
+            "Seq Scan on open_transactions",
+            "Seq Scan on transactions",
+        ];
+        assert!(
+            !walks.iter().any(|walk| text.contains(walk)),
+            "{sql}\n{text}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_finds_what_is_due_among_many() {
+    listen();
+    what_is_due_is_found_among_many(&TestStore::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_finds_what_is_due_among_many() {
+    listen();
+    what_is_due_is_found_among_many(&TestStore::postgres().await).await;
 }

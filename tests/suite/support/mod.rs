@@ -221,6 +221,16 @@ impl TestStore {
         }
     }
 
+    /// The plan PostgreSQL chooses by itself for a statement without placeholders, one line a step.
+    pub async fn explain(&self, sql: &str) -> Vec<String> {
+        let Database::Postgres(database) = &self.database else {
+            panic!("SQLite's plans do not depend on values");
+        };
+        let client = database.client().await;
+        let rows = client.query(&format!("EXPLAIN {sql}"), &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     /// The plan of a statement with its placeholders, one line a step. PostgreSQL is told that the tables are large
     /// and to avoid walking them, so that what it still walks has no index.
     pub async fn plan(&self, sql: &str) -> Vec<String> {
