@@ -27,6 +27,9 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use chrono::{DateTime, Utc};
 
+/// A certificate of nobody's: what an initiator's password is encrypted with for a provider that reads none.
+pub const CERTIFICATE: &str = include_str!("certificate.pem");
+
 pub use clickpesa::{Application, WebhookEdition};
 pub use faults::{Fault, FaultPlan};
 pub use ledger::{LEDGER_PAYMENTS, Ledger, LedgerIds, LedgerPayment, LedgerRequests, Truth};

@@ -22,15 +22,17 @@ use crate::domain::transaction::Provider;
 use crate::settings::parse_duration;
 use crate::simulator::merchant::{Merchant, MerchantError};
 use crate::simulator::receiver::{ReceivedWebhook, Receiver};
-use crate::simulator::{Now, RunningSimulator, Simulator, SimulatorSettings};
-use crate::store::CommitNotice;
+use crate::simulator::{Fault, FaultPlan, Now, RunningSimulator, Simulator, SimulatorSettings};
+use crate::store::{CommitNotice, Move, Store};
 use crate::telemetry;
-use stage::{DemoPartner, make_endpoint, make_partner, merchants, run_prefix, settings, vault};
+use stage::{
+    DemoPartner, make_endpoint, make_partner, merchants, run_prefix, set_dashboard, settings, vault,
+};
 
 /// Payments a second at most: beyond it the demo would test the machine and not show the service.
 const RATE_MAX: u32 = 100;
-/// Calls at the service for one payment: register it, attach the provider's ids.
-const CALLS_A_PAYMENT: u32 = 2;
+/// The share of callbacks that get lost on the way, so that reconciliation has something to do.
+const LOST_CALLBACKS: f64 = 0.1;
 
 /// The flags.
 #[derive(Debug, Args)]
@@ -61,6 +63,7 @@ struct Tally {
     payments: u64,
     success: u64,
     failed: u64,
+    reconciled: u64,
     verified: u64,
     repeated: u64,
     rejected: u64,
@@ -81,14 +84,7 @@ pub async fn run(arguments: DemoArguments) -> Result<(), CliError> {
         (None, None) => PathBuf::from("."),
     };
     std::fs::create_dir_all(&folder).map_err(failed("data folder"))?;
-    let settings = settings(&arguments, &folder)?;
-    telemetry::start_logging(&settings, true);
-    let metrics = telemetry::start_metrics();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let vault = Arc::new(vault(&folder)?);
-    let store = app::open_store(&settings, Arc::clone(&clock)).await?;
-    store.migrate().await?;
-
     let now: Now = {
         let clock = Arc::clone(&clock);
         Arc::new(move || clock.now())
@@ -100,6 +96,21 @@ pub async fn run(arguments: DemoArguments) -> Result<(), CliError> {
     let simulator = Simulator::start(simulator_settings)
         .await
         .map_err(failed("simulator"))?;
+    simulator.set_faults(FaultPlan {
+        seed: arguments.seed,
+        rates: [(Fault::LostCallback, LOST_CALLBACKS)].into(),
+        account: None,
+        msisdn: None,
+        late_callback_ms: 0,
+        slow_answer_ms: 0,
+    });
+    let settings = settings(&arguments, &folder, &simulator)?;
+    telemetry::start_logging(&settings, true);
+    let metrics = telemetry::start_metrics();
+    let vault = Arc::new(vault(&folder)?);
+    let store = app::open_store(&settings, Arc::clone(&clock)).await?;
+    store.migrate().await?;
+
     let (receiver, webhooks) = Receiver::start(loopback, Arc::clone(&now))
         .await
         .map_err(failed("webhook receiver"))?;
@@ -119,6 +130,9 @@ pub async fn run(arguments: DemoArguments) -> Result<(), CliError> {
         metrics,
     )?;
     let service = format!("http://{}", application.address());
+    for partner in &partners {
+        set_dashboard(partner, &service, &simulator);
+    }
     introduce(&service, &partners, &simulator, &folder);
 
     let stop = CancellationToken::new();
@@ -131,10 +145,10 @@ pub async fn run(arguments: DemoArguments) -> Result<(), CliError> {
         });
     }
     let prefix = run_prefix()?;
-    let merchants = merchants(&partners, &service, &simulator, &arguments, &prefix, &now)?;
+    let merchants = merchants(&partners, &service, arguments.seed, &prefix)?;
     let running = tokio::spawn(application.run_until_stopped(stop.clone()));
     let paying = tokio::spawn(pay(merchants, arguments.rate, stop.clone()));
-    let mut tally = watch(commits, webhooks, stop.clone()).await;
+    let mut tally = watch(store.as_ref(), commits, webhooks, stop.clone()).await;
     tally.payments = paying.await.unwrap_or_default();
     simulator.stop().await;
     let _ = running.await;
@@ -165,7 +179,8 @@ fn introduce(
         ),
         format!(
             "curl -s -X POST -H 'x-api-key: {key}' -H 'Content-Type: application/json' \
-             -d '{{\"client_request_id\":\"HELLO-1\",\"msisdn\":\"0712345678\",\"amount\":1200}}' '{service}/api/ussd/transactions'"
+             -d '{{\"provider\":\"mpesa\",\"kind\":\"stk_push\",\"client_request_id\":\"HELLO-1\",\"msisdn\":\"0712345678\",\"amount\":1200}}' \
+             '{service}/api/ussd/payments'"
         ),
         String::new(),
         format!(
@@ -217,6 +232,7 @@ async fn pay(merchants: Vec<Merchant>, rate: u32, stop: CancellationToken) -> u6
 
 /// Prints one line a status change and one a webhook.
 async fn watch(
+    store: &dyn Store,
     mut commits: broadcast::Receiver<CommitNotice>,
     mut webhooks: mpsc::UnboundedReceiver<ReceivedWebhook>,
     stop: CancellationToken,
@@ -233,7 +249,14 @@ async fn watch(
                             Status::Failed => tally.failed += 1,
                             Status::Queued | Status::Accepted => {}
                         }
-                        Output::line(&format!("status   {}  {}", moved.transaction_id, moved.status));
+                        let asked = moved.status.is_final() && was_asked(store, moved).await;
+                        tally.reconciled += u64::from(asked);
+                        Output::line(&format!(
+                            "status   {}  {}{}",
+                            moved.transaction_id,
+                            moved.status,
+                            if asked { "  (its callback was lost; the provider was asked)" } else { "" }
+                        ));
                     }
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
@@ -245,6 +268,20 @@ async fn watch(
             }
         }
     }
+}
+
+/// Whether a question of ours brought the news, not the provider's own callback.
+async fn was_asked(store: &dyn Store, moved: &Move) -> bool {
+    let found = store
+        .find_transaction(moved.partner_id, moved.transaction_id)
+        .await;
+    let Ok(Some((_, timeline))) = found else {
+        return false;
+    };
+    timeline.iter().rev().any(|entry| {
+        entry.to == Some(moved.status)
+            && (entry.source.starts_with("query:") || entry.source == "callback:status-result")
+    })
 }
 
 fn show(webhook: &ReceivedWebhook, tally: &mut Tally) {
@@ -274,8 +311,8 @@ fn show(webhook: &ReceivedWebhook, tally: &mut Tally) {
 fn summarise(tally: &Tally) {
     Output::line("");
     Output::line(&format!(
-        "{} payments: {} became success, {} failed, the others are open",
-        tally.payments, tally.success, tally.failed
+        "{} payments: {} became success, {} failed, the others are open; {} were found out by asking",
+        tally.payments, tally.success, tally.failed, tally.reconciled
     ));
     Output::line(&format!(
         "{} webhooks verified, {} repeated, {} rejected",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{CALLS_A_PAYMENT, DemoArguments};
+use super::DemoArguments;
 use crate::cli::key::new_key;
 use crate::cli::{CliError, Desk};
 use crate::domain::account::Account;
@@ -22,10 +22,13 @@ use crate::domain::transaction::Provider;
 use crate::settings::{Settings, Sources};
 use crate::simulator::merchant::{Merchant, MerchantProvider, MerchantSettings};
 use crate::simulator::receiver::Receiver;
-use crate::simulator::{Application as ClickpesaApplication, Now, RunningSimulator};
+use crate::simulator::{Application as ClickpesaApplication, CERTIFICATE, RunningSimulator};
 use crate::store::Store;
 use crate::vault::{Vault, new_master_key, random_bytes};
 use crate::webhooks::Secret;
+
+/// The simulator takes any credentials.
+const CREDENTIAL: &str = "demo";
 
 /// One of the two partners.
 pub struct DemoPartner {
@@ -49,17 +52,23 @@ fn listen_address(arguments: &DemoArguments) -> SocketAddr {
     })
 }
 
-pub fn settings(arguments: &DemoArguments, folder: &Path) -> Result<Settings, CliError> {
+pub fn settings(
+    arguments: &DemoArguments,
+    folder: &Path,
+    simulator: &RunningSimulator,
+) -> Result<Settings, CliError> {
+    let providers = simulator.url();
     let database = format!("sqlite://{}", folder.join("ussd-status.db").display());
     // Both partners together stay under the quota of one.
-    let quota = (arguments.rate * CALLS_A_PAYMENT * 60 * 2)
-        .max(600)
-        .to_string();
+    let quota = (arguments.rate * 60 * 2).max(600).to_string();
     let sources = Sources::from_pairs(&[
         ("DATABASE_URL", &database),
         ("LISTEN_ADDR", &listen_address(arguments).to_string()),
         ("WEBHOOK_ALLOW_PRIVATE", "true"),
         ("RATE_LIMIT_WRITE", &quota),
+        ("MPESA_BASE_URL", &providers),
+        ("CLICKPESA_BASE_URL", &providers),
+        ("RECONCILE_AFTER", "3s"),
         ("SHUTDOWN_GRACE", "5s"),
         ("LOG_FORMAT", "text"),
     ]);
@@ -117,9 +126,10 @@ pub async fn make_partner(
     };
     let credentials = match provider {
         Provider::Mpesa => json!({"environment": "sandbox", "shortcode": "174379",
-            "consumer_key": "demo", "consumer_secret": "demo"}),
+            "consumer_key": CREDENTIAL, "consumer_secret": CREDENTIAL, "passkey": CREDENTIAL,
+            "initiator_name": CREDENTIAL, "initiator_password": CREDENTIAL, "certificate": CERTIFICATE}),
         Provider::Clickpesa => {
-            json!({"environment": "sandbox", "client_id": "demo", "api_key": "demo",
+            json!({"environment": "sandbox", "client_id": CREDENTIAL, "api_key": CREDENTIAL,
             "checksum_key": checksum_key})
         }
     };
@@ -194,53 +204,39 @@ pub fn run_prefix() -> Result<String, CliError> {
     Ok(hex(&bytes).to_ascii_uppercase())
 }
 
+/// Tells the simulated ClickPesa where webhooks go, as its dashboard is told.
+pub fn set_dashboard(partner: &DemoPartner, service: &str, simulator: &RunningSimulator) {
+    if partner.account.provider == Provider::Clickpesa {
+        let token = &partner.account.callback_token;
+        simulator.set_clickpesa_application(
+            CREDENTIAL,
+            ClickpesaApplication {
+                webhook_url: format!("{service}/callbacks/{token}/clickpesa"),
+                checksum_key: partner.checksum_key.clone(),
+            },
+        );
+    }
+}
+
 pub fn merchants(
     partners: &[DemoPartner; 2],
     service: &str,
-    simulator: &RunningSimulator,
-    arguments: &DemoArguments,
+    seed: u64,
     prefix: &str,
-    now: &Now,
 ) -> Result<Vec<Merchant>, CliError> {
     partners
         .iter()
-        .zip(["K", "T"])
-        .map(|(partner, country)| {
-            let callback = |kind: &str| {
-                format!(
-                    "{service}/callbacks/{}/{kind}",
-                    partner.account.callback_token
-                )
-            };
-            let provider = match partner.account.provider {
-                Provider::Mpesa => MerchantProvider::Mpesa {
-                    consumer_key: "demo-merchant".to_owned(),
-                    stk_callback_url: callback("stk"),
-                    b2c_result_url: callback("b2c-result"),
-                    b2c_timeout_url: callback("b2c-timeout"),
-                },
-                Provider::Clickpesa => {
-                    simulator.set_clickpesa_application(
-                        "demo-merchant",
-                        ClickpesaApplication {
-                            webhook_url: callback("clickpesa"),
-                            checksum_key: partner.checksum_key.clone(),
-                        },
-                    );
-                    MerchantProvider::ClickPesa {
-                        client_id: "demo-merchant".to_owned(),
-                        checksum_key: partner.checksum_key.clone(),
-                    }
-                }
+        .map(|partner| {
+            let (country, provider) = match partner.account.provider {
+                Provider::Mpesa => ("K", MerchantProvider::Mpesa),
+                Provider::Clickpesa => ("T", MerchantProvider::ClickPesa),
             };
             Merchant::new(MerchantSettings {
                 service_url: service.to_owned(),
                 api_key: partner.api_key.clone(),
-                simulator_url: simulator.url(),
                 provider,
-                seed: arguments.seed,
+                seed,
                 reference_prefix: format!("{country}{prefix}"),
-                now: Arc::clone(now),
             })
             .map_err(|error| CliError::Failed(error.to_string()))
         })

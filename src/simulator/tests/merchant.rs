@@ -5,36 +5,40 @@ use crate::simulator::merchant::{
     Merchant, MerchantError, MerchantProvider, MerchantSettings, Payment, ProviderAnswer,
 };
 
-/// A service that registers everything and remembers what it was told.
+/// A service that answers what a number's last digit says, and remembers what it was asked.
 struct FakeService {
     url: String,
-    told: Arc<Mutex<Vec<(String, Value)>>>,
+    asked: Arc<Mutex<Vec<Value>>>,
 }
 
 impl FakeService {
     async fn open() -> Self {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&told);
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&asked);
         let http = HttpServer::new(move || {
             let kept = Arc::clone(&kept);
             App::new().default_service(web::to(move |request: HttpRequest, body: web::Bytes| {
-                let said = format!("{} {}", request.method(), request.path());
+                assert_eq!(request.path(), "/api/ussd/payments");
                 let known = request
                     .headers()
                     .get("x-api-key")
                     .is_some_and(|key| key == "ussd_1");
-                let body = serde_json::from_slice(&body).unwrap();
-                let mut kept = kept.lock().unwrap();
-                kept.push((said, body));
-                let id = format!("t{}", kept.len());
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                let number = body["msisdn"].as_str().unwrap().to_owned();
+                kept.lock().unwrap().push(body);
                 async move {
-                    if known {
-                        HttpResponse::Created().json(json!({
-                            "success": true,
-                            "transaction": {"transaction_id": id, "status": "queued"},
-                        }))
-                    } else {
-                        HttpResponse::Unauthorized().json(json!({"error_code": "AUTH_1002"}))
+                    let transaction = json!({
+                        "success": true,
+                        "transaction": {"transaction_id": "t1", "status": "queued"},
+                    });
+                    match number.bytes().last() {
+                        _ if !known => {
+                            HttpResponse::Unauthorized().json(json!({"error_code": "AUTH_1002"}))
+                        }
+                        Some(b'0') => HttpResponse::Accepted().json(transaction),
+                        Some(b'1') => HttpResponse::BadGateway()
+                            .json(json!({"error": "no funds", "error_code": "PROVIDER_1001"})),
+                        _ => HttpResponse::Created().json(transaction),
                     }
                 }
             }))
@@ -45,32 +49,21 @@ impl FakeService {
         .unwrap();
         let url = format!("http://{}", http.addrs()[0]);
         tokio::spawn(http.run());
-        Self { url, told }
+        Self { url, asked }
     }
-}
 
-fn mpesa(sink: &Sink) -> MerchantProvider {
-    MerchantProvider::Mpesa {
-        consumer_key: "merchant".to_owned(),
-        stk_callback_url: format!("{}/stk", sink.url),
-        b2c_result_url: format!("{}/b2c-result", sink.url),
-        b2c_timeout_url: format!("{}/b2c-timeout", sink.url),
+    fn merchant(&self, provider: MerchantProvider) -> Merchant {
+        Merchant::new(self.settings(provider)).unwrap()
     }
-}
 
-fn settings(
-    service: &FakeService,
-    simulator: &RunningSimulator,
-    provider: MerchantProvider,
-) -> MerchantSettings {
-    MerchantSettings {
-        service_url: service.url.clone(),
-        api_key: "ussd_1".to_owned(),
-        simulator_url: simulator.url(),
-        provider,
-        seed: 3,
-        reference_prefix: "RUN1".to_owned(),
-        now: standing_clock(),
+    fn settings(&self, provider: MerchantProvider) -> MerchantSettings {
+        MerchantSettings {
+            service_url: self.url.clone(),
+            api_key: "ussd_1".to_owned(),
+            provider,
+            seed: 3,
+            reference_prefix: "RUN1".to_owned(),
+        }
     }
 }
 
@@ -83,50 +76,43 @@ async fn pay(merchant: &mut Merchant, count: usize) -> Vec<Payment> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payment_is_registered_asked_for_and_its_ids_reported() {
+async fn each_payment_is_one_call_with_a_reference_of_its_own() {
     let service = FakeService::open().await;
-    let simulator = Simulator::start(quick()).await.unwrap();
-    let mut sink = Sink::open().await;
-    let mut merchant = Merchant::new(settings(&service, &simulator, mpesa(&sink))).unwrap();
-    let payments = pay(&mut merchant, 30).await;
-    simulator.until_quiet().await;
-    assert!(sink.rest() > 20);
-    let told = service.told.lock().unwrap().clone();
-    for payment in &payments {
-        let registered = told
-            .iter()
-            .find(|(_, body)| body["client_request_id"] == payment.client_request_id.as_str())
-            .unwrap();
-        assert_eq!(registered.0, "POST /api/ussd/transactions");
-        assert_eq!(registered.1["kind"], payment.kind);
-        let path = format!("PATCH /api/ussd/transactions/{}", payment.transaction_id);
-        let patched = told.iter().find(|(said, _)| *said == path);
-        assert_eq!(
-            patched.is_some(),
-            payment.answer == ProviderAnswer::Accepted,
-            "{payment:?}"
-        );
-    }
-    let kinds: std::collections::HashSet<_> = payments.iter().map(|p| p.kind).collect();
-    assert_eq!(kinds.len(), 2);
+    let payments = pay(&mut service.merchant(MerchantProvider::Mpesa), 60).await;
+    let asked = service.asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 60);
+    let references: std::collections::HashSet<_> = asked
+        .iter()
+        .map(|body| body["client_request_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(references.len(), 60);
+    let kinds: std::collections::BTreeSet<_> = payments.iter().map(|p| p.kind).collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["b2c", "stk_push"]);
     let usual = payments.iter().filter(|p| p.ending.is_none()).count();
-    assert!((15..30).contains(&usual), "{usual}");
-    simulator.stop().await;
+    assert!((30..60).contains(&usual), "{usual}");
+    for payment in &payments {
+        let expected = match payment.msisdn.bytes().last() {
+            Some(b'0') => ProviderAnswer::Unknown,
+            Some(b'1') => ProviderAnswer::Refused("no funds".to_owned()),
+            _ => ProviderAnswer::Accepted,
+        };
+        assert_eq!(payment.answer, expected, "{payment:?}");
+    }
+    let tanzania = pay(&mut service.merchant(MerchantProvider::ClickPesa), 20).await;
+    let kinds: std::collections::BTreeSet<_> = tanzania.iter().map(|p| p.kind).collect();
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        ["payout", "ussd_push"]
+    );
+    assert!(tanzania.iter().all(|p| p.msisdn.starts_with("2557")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_seed_makes_the_same_payments() {
     let service = FakeService::open().await;
-    let simulator = Simulator::start(quick()).await.unwrap();
-    let sink = Sink::open().await;
     let mut runs = Vec::new();
     for _ in 0..2 {
-        let mut merchant = Merchant::new(MerchantSettings {
-            reference_prefix: format!("RUN{}", runs.len()),
-            ..settings(&service, &simulator, mpesa(&sink))
-        })
-        .unwrap();
-        let payments = pay(&mut merchant, 10).await;
+        let payments = pay(&mut service.merchant(MerchantProvider::Mpesa), 10).await;
         let drawn: Vec<_> = payments
             .into_iter()
             .map(|p| (p.msisdn, p.amount, p.kind, p.answer))
@@ -134,50 +120,16 @@ async fn the_same_seed_makes_the_same_payments() {
         runs.push(drawn);
     }
     assert_eq!(runs[0], runs[1]);
-    simulator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clickpesa_merchant_signs_if_its_application_does() {
+async fn a_refusal_of_the_service_is_an_error() {
     let service = FakeService::open().await;
-    let simulator = Simulator::start(quick()).await.unwrap();
-    let mut sink = Sink::open().await;
-    simulator.set_clickpesa_application(
-        "IDAPP1",
-        Application {
-            webhook_url: sink.url.clone(),
-            checksum_key: Some("CHKkey".to_owned()),
-        },
-    );
-    let provider = MerchantProvider::ClickPesa {
-        client_id: "IDAPP1".to_owned(),
-        checksum_key: Some("CHKkey".to_owned()),
-    };
-    let mut merchant = Merchant::new(settings(&service, &simulator, provider)).unwrap();
-    let payments = pay(&mut merchant, 8).await;
-    let accepted = |p: &&Payment| p.answer == ProviderAnswer::Accepted;
-    assert!(payments.iter().filter(accepted).count() > 4, "{payments:?}");
-    simulator.until_quiet().await;
-    assert!(sink.rest() > 4);
-    let told = service.told.lock().unwrap().clone();
-    let patched = told.iter().find(|(said, _)| said.starts_with("PATCH"));
-    assert!(patched.unwrap().1["order_reference"].is_string());
-    simulator.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_of_the_service_is_an_error_and_nothing_is_asked_of_the_provider() {
-    let service = FakeService::open().await;
-    let simulator = Simulator::start(quick()).await.unwrap();
-    let mut sink = Sink::open().await;
     let mut merchant = Merchant::new(MerchantSettings {
         api_key: "ussd_2".to_owned(),
-        ..settings(&service, &simulator, mpesa(&sink))
+        ..service.settings(MerchantProvider::Mpesa)
     })
     .unwrap();
     let error = merchant.pay_one().await.unwrap_err();
     assert!(matches!(error, MerchantError::Service { status: 401, .. }));
-    simulator.until_quiet().await;
-    assert_eq!(sink.rest(), 0);
-    simulator.stop().await;
 }
