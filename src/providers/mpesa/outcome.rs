@@ -38,6 +38,14 @@ pub(super) fn of_money(submitted: Result<Acceptance, Trouble>, ids: ProviderIds)
                 ..Acceptance::default()
             }))
         }
+        // Without a token nothing was sent, whatever the reason: the payment need not hang.
+        Err(Trouble::NoToken(TokenError::Unknown(silence))) => Outcome::Refused(Refusal {
+            code: None,
+            message: format!("no access token: {}", silence.reason),
+            http_status: silence.http_status,
+            retryable: true,
+            throttled: false,
+        }),
         Err(trouble) => match refused_or_silent(trouble) {
             Ok(refusal) => Outcome::Refused(refusal),
             Err(silence) => Outcome::Unknown(silence),

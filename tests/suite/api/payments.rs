@@ -2,16 +2,20 @@
 //! another. The simulator stands in both providers' place.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use ussd_status::domain::partner::Scope;
+use ussd_status::domain::status::Status;
 use ussd_status::domain::transaction::Provider;
+use ussd_status::simulator::{Fault, FaultPlan};
 
 use super::{TRANSACTIONS, kinds};
 use crate::support::TestStore;
 use crate::support::app::TestApp;
+use crate::support::build::audit;
 use crate::support::paying::{PAYMENTS, Paying, clickpesa_credentials, mpesa_credentials, order};
 
 on_both_databases!(
@@ -25,7 +29,9 @@ on_both_databases!(
     an_identical_prompt_without_a_key_is_stopped,
     another_partners_things_cannot_be_used,
     of_several_accounts_one_must_be_chosen,
-    a_provider_that_does_not_answer_keeps_nothing_from_being_asked_again,
+    without_a_token_nothing_was_sent_and_that_is_known,
+    a_caller_that_hangs_up_does_not_stop_its_payment,
+    a_suspended_partner_starts_nothing,
 );
 
 async fn every_kind_is_sent_once_and_ends_well(db: TestStore) {
@@ -338,19 +344,67 @@ async fn of_several_accounts_one_must_be_chosen(db: TestStore) {
     assert_eq!(paying.sent().len(), 1);
 }
 
-async fn a_provider_that_does_not_answer_keeps_nothing_from_being_asked_again(db: TestStore) {
+async fn without_a_token_nothing_was_sent_and_that_is_known(db: TestStore) {
     // Nobody listens there.
-    let nowhere = [("MPESA_BASE_URL", "http://127.0.0.1:1")];
-    let app = TestApp::start_with(db, &nowhere).await;
-    let partner = app.partner().await;
-    app.account(partner.id, Provider::Mpesa, mpesa_credentials("mine"))
-        .await;
-    let order = order("b2c", "KEY", "5678");
-    let first = app.post(&partner, PAYMENTS, &order).await;
-    let again = app.post(&partner, PAYMENTS, &order).await;
-    // Without a token nothing was sent, which is known.
-    assert_eq!(first.status, again.status, "{}", first.text);
-    assert!(matches!(first.status.as_u16(), 202 | 502), "{}", first.text);
+    let nobody = "http://127.0.0.1:1";
+    let nowhere = [("MPESA_BASE_URL", nobody), ("CLICKPESA_BASE_URL", nobody)];
+    let paying = Paying::start_with(db, &nowhere).await;
+    for kind in ["stk_push", "b2c", "ussd_push", "payout"] {
+        for _ in 0..2 {
+            let answer = paying.pay(order(kind, kind, "5678")).await;
+            answer.refused(502, "PROVIDER_1001");
+            let details = &answer.json()["details"][0];
+            assert_eq!(details["retryable"], true, "{kind}: {details}");
+        }
+    }
+}
+
+async fn a_caller_that_hangs_up_does_not_stop_its_payment(db: TestStore) {
+    let paying = Paying::start(db).await;
+    let mut slow = FaultPlan::new(1).with(Fault::SlowAnswer, 1.0);
+    slow.slow_answer_ms = 600;
+    paying.simulator.set_faults(slow);
+    let mut commits = paying.app.db.store.commits();
+    let impatient = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    let request = impatient
+        .post(format!("{}{PAYMENTS}", paying.app.base))
+        .header("x-api-key", &paying.partner.key)
+        .body(order("stk_push", "KEY", "0404").to_string());
+    assert!(request.send().await.unwrap_err().is_timeout());
+    let accepted = async {
+        loop {
+            let notice = commits.recv().await.unwrap();
+            let mut moves = notice.moves.iter();
+            if moves.any(|one| one.status == Status::Accepted) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), accepted)
+        .await
+        .unwrap();
+    paying
+        .pay(order("stk_push", "KEY", "0404"))
+        .await
+        .expect(200);
+    assert_eq!(paying.sent().len(), 1);
+}
+
+async fn a_suspended_partner_starts_nothing(db: TestStore) {
+    let paying = Paying::start(db).await;
+    let store = &paying.app.db.store;
+    let now = Some(paying.app.db.now());
+    let suspended = store.set_partner_suspended(paying.partner.id, now, audit());
+    assert!(suspended.await.unwrap());
+    for path in [PAYMENTS, "/api/v1/mpesa/stk-push", "/api/v1/mpesa/b2c"] {
+        let answer = paying.post(path, order("b2c", "KEY", "5678")).await;
+        answer.refused(403, "AUTH_1003");
+    }
+    assert!(paying.sent().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
