@@ -74,6 +74,35 @@ pub async fn open_store(
     store::open(settings, clock).await
 }
 
+/// Tries every seal: a service under another master key than the one that sealed its secrets could neither check
+/// callbacks nor sign webhooks.
+///
+/// # Errors
+/// [`StartError::Settings`], naming `MASTER_KEY`; the database's.
+pub async fn check_seals(store: &dyn Store, vault: &Vault) -> Result<(), StartError> {
+    let refuse = |what: &str, owner: &str| {
+        StartError::Settings(format!(
+            "MASTER_KEY: what was found does not open the {what} of {owner}; the key that sealed it is accepted, as \
+             MASTER_KEY or as MASTER_KEY_PREVIOUS"
+        ))
+    };
+    for account in store.list_accounts(None).await? {
+        let owner = format!("account:{}", account.id);
+        vault
+            .open(&owner, &account.sealed_credentials)
+            .map_err(|_| refuse("credentials", &owner))?;
+    }
+    for partner in store.list_partners().await? {
+        for endpoint in store.list_endpoints(partner.id).await? {
+            let owner = format!("endpoint:{}", endpoint.id);
+            vault
+                .open(&owner, &endpoint.sealed_secret)
+                .map_err(|_| refuse("signing secret", &owner))?;
+        }
+    }
+    Ok(())
+}
+
 /// The service, listening and ready to run.
 pub struct Application {
     address: SocketAddr,

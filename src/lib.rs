@@ -36,6 +36,9 @@
 //!   touches each once, and a reader sums a handful of rows.
 //! - *`routes` holds every provider id and receipt*, so that the big table needs no index a status change would have to
 //!   maintain.
+//! - *An id that only another partner holds takes no callback from its own.* Order references are unique to a merchant
+//!   only. The other partner's transaction does not move and its timeline says so; the callback waits, or makes its
+//!   transaction, as if nobody had the id. Ids that point at several transactions still move none.
 
 pub mod app;
 pub mod cli;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use crate::domain::transaction::Provider;
@@ -18,6 +19,11 @@ use crate::store::DatabaseUrl;
 pub const SAFARICOM_ADDRESSES: &str = "196.201.214.200,196.201.214.206,196.201.214.207,196.201.214.208,\
 196.201.213.44,196.201.213.114,196.201.212.69,196.201.212.74,196.201.212.127,196.201.212.129,\
 196.201.212.136,196.201.212.138";
+
+/// Below this the database could not answer in time on any machine.
+const DATABASE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// Below this something might be forgotten that is still at work.
+const RETENTION_MIN: Duration = Duration::from_secs(3600);
 
 /// A setting that cannot be used: which, what was found, what is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -181,6 +187,10 @@ impl Settings {
         let whole = "a whole number from 1 to 1000000 is";
         let rate = |name, default| sources.parsed(name, default, whole, positive);
         let span = |name, default| sources.parsed(name, default, duration, parse_duration);
+        let kept = "a number with its unit is, at least 1h, such as 90d";
+        let retention = |name, default| {
+            sources.parsed(name, default, kept, |text| at_least(text, RETENTION_MIN))
+        };
         let provider = "an http or https URL without query is, such as http://127.0.0.1:9090";
         let address = "an address and a port is, such as 127.0.0.1:8080";
         Ok(Self {
@@ -218,9 +228,9 @@ impl Settings {
             rate_limit_get: rate("RATE_LIMIT_GET", "100")?,
             rate_limit_post: rate("RATE_LIMIT_POST", "50")?,
             rate_limit_write: rate("RATE_LIMIT_WRITE", "600")?,
-            retention_callbacks: span("RETENTION_CALLBACKS", "180d")?,
-            retention_deliveries: span("RETENTION_DELIVERIES", "30d")?,
-            retention_events: span("RETENTION_EVENTS", "90d")?,
+            retention_callbacks: retention("RETENTION_CALLBACKS", "180d")?,
+            retention_deliveries: retention("RETENTION_DELIVERIES", "30d")?,
+            retention_events: retention("RETENTION_EVENTS", "90d")?,
             reconcile_after: span("RECONCILE_AFTER", "60s")?,
             shutdown_grace: span("SHUTDOWN_GRACE", "25s")?,
             database_pool_size: sources.parsed(
@@ -229,7 +239,12 @@ impl Settings {
                 "a whole number from 1 to 1000 is",
                 |text| text.parse().ok().filter(|size| (1..=1_000).contains(size)),
             )?,
-            database_timeout: span("DATABASE_TIMEOUT", "5s")?,
+            database_timeout: sources.parsed(
+                "DATABASE_TIMEOUT",
+                "5s",
+                "a number with its unit is, at least 100ms, such as 5s",
+                |text| at_least(text, DATABASE_TIMEOUT_MIN),
+            )?,
             log_format: optional(
                 sources,
                 "LOG_FORMAT",
@@ -240,7 +255,15 @@ impl Settings {
                     _ => None,
                 },
             )?,
-            log_filter: sources.value("RUST_LOG").map(str::to_owned),
+            log_filter: optional(
+                sources,
+                "RUST_LOG",
+                "levels and targets are, such as info,ussd_status=debug",
+                |text| {
+                    EnvFilter::try_new(text).ok()?;
+                    Some(text.to_owned())
+                },
+            )?,
         })
     }
 }
@@ -284,6 +307,10 @@ fn database_url(sources: &Sources) -> Result<DatabaseUrl, SettingsError> {
 
 fn positive(text: &str) -> Option<u32> {
     text.parse().ok().filter(|n| (1..=1_000_000).contains(n))
+}
+
+fn at_least(text: &str, least: Duration) -> Option<Duration> {
+    parse_duration(text).filter(|duration| *duration >= least)
 }
 
 /// `:0` is short for the loopback address.
@@ -386,6 +413,11 @@ mod tests {
             ("RATE_LIMIT_GET", "0", "whole number"),
             ("RETENTION_EVENTS", "90", "unit"),
             ("RETENTION_EVENTS", "99999999d", "unit"),
+            ("RETENTION_EVENTS", "59m", "at least 1h"),
+            ("RETENTION_CALLBACKS", "0d", "at least 1h"),
+            ("RETENTION_DELIVERIES", "1ms", "at least 1h"),
+            ("DATABASE_TIMEOUT", "0s", "at least 100ms"),
+            ("RUST_LOG", "ussd_status=loud", "info,ussd_status=debug"),
             ("DATABASE_POOL_SIZE", "1.5", "whole number"),
             ("LOG_FORMAT", "xml", "text or json"),
         ] {

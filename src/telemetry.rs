@@ -27,6 +27,7 @@ pub fn start_logging(settings: &Settings, quiet: bool) {
     let filter = settings
         .log_filter
         .as_deref()
+        // The settings have tried it.
         .and_then(|filter| EnvFilter::try_new(filter).ok())
         .unwrap_or_else(|| EnvFilter::new(fallback));
     // At its debug level the driver logs the parameters of statements, which carry phone numbers.

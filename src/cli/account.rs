@@ -13,6 +13,7 @@ use crate::domain::account::Account;
 use crate::domain::identity::{AccountId, PartnerId, hex};
 use crate::domain::status_update::CallbackKind;
 use crate::domain::transaction::Provider;
+use crate::providers;
 use crate::settings::{Settings, Sources};
 use crate::vault::random_bytes;
 
@@ -73,32 +74,6 @@ pub struct CredentialsSource {
     /// The variables MPESA_ENVIRONMENT, MPESA_SHORTCODE, … or CLICKPESA_ENVIRONMENT, CLICKPESA_CLIENT_ID, …
     #[arg(long)]
     from_env: bool,
-}
-
-/// The keys of a credentials object: required, then optional.
-fn known_keys(provider: Provider) -> (&'static [&'static str], &'static [&'static str]) {
-    match provider {
-        Provider::Mpesa => (
-            &[
-                "environment",
-                "shortcode",
-                "consumer_key",
-                "consumer_secret",
-            ],
-            &[
-                "passkey",
-                "initiator_name",
-                "initiator_password",
-                "certificate",
-                "till_number",
-                "base_url",
-            ],
-        ),
-        Provider::Clickpesa => (
-            &["environment", "client_id", "api_key"],
-            &["checksum_key", "base_url"],
-        ),
-    }
 }
 
 pub async fn run(command: AccountCommand, sources: &Sources) -> Result<(), CliError> {
@@ -308,7 +283,8 @@ fn credentials(
     source: &CredentialsSource,
     sources: &Sources,
 ) -> Result<Map<String, Value>, CliError> {
-    let (required, optional) = known_keys(provider);
+    let folder = providers::folder(provider);
+    let (required, optional) = (folder.required_keys, folder.optional_keys);
     let given = if source.from_env {
         let prefix = provider.as_str().to_ascii_uppercase();
         required
@@ -357,6 +333,8 @@ fn credentials(
             "credentials: environment {environment:?} is not accepted; sandbox or production is"
         )));
     }
+    providers::check_credentials(provider, &given)
+        .map_err(|error| CliError::Usage(format!("credentials: {error}")))?;
     Ok(given)
 }
 

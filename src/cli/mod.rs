@@ -3,6 +3,7 @@
 
 mod account;
 mod demo;
+mod doctor;
 mod key;
 mod migrate;
 mod output;
@@ -57,6 +58,8 @@ enum Command {
     /// Webhook endpoints
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    /// Check settings, database, clock, master key, credentials and callback URLs; one line each
+    Doctor(output::JsonArguments),
     /// The provider simulator alone: Daraja's and ClickPesa's own paths on one port
     Simulator(simulator::SimulatorArguments),
 }
@@ -116,16 +119,20 @@ pub async fn run() -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments) -> Result<(), CliError> {
+    if let Command::Demo(arguments) = arguments.command {
+        return demo::run(arguments).await;
+    }
     let mut sources = Sources::from_process()?;
     sources.set_flag("DATABASE_URL", arguments.database_url);
     match arguments.command {
-        Command::Demo(arguments) => demo::run(arguments, sources).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments, sources).await,
         Command::Migrate(arguments) => migrate::run(arguments, &sources).await,
         Command::Partner(command) => partner::run(command, &sources).await,
         Command::Key(command) => key::run(command, &sources).await,
         Command::Account(command) => account::run(command, &sources).await,
         Command::Webhook(command) => webhook::run(command, &sources).await,
+        Command::Doctor(output) => doctor::run(output, &sources).await,
         Command::Simulator(arguments) => simulator::run(arguments, &sources).await,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +46,8 @@ pub async fn run(arguments: ServeArguments, mut sources: Sources) -> Result<(), 
             tracing::info!(applied = applied.join(", "), "migrated");
         }
     }
+    app::check_seals(store.as_ref(), &vault).await?;
+    allow_many_connections();
     let application = Application::build(&settings, store, vault, clock, metrics)?;
     tracing::info!(
         address = %application.address(),
@@ -59,6 +62,19 @@ pub async fn run(arguments: ServeArguments, mut sources: Sources) -> Result<(), 
     application.run_until_stopped(stop).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Takes as many open files as the system grants: the usual 1 024 are fewer than the connections that slow clients may
+/// hold, and who has none left keeps everybody waiting.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        tracing::warn!(%error, files = limit.current, "the limit of open files stays");
+    }
 }
 
 /// Cancels on SIGTERM or SIGINT.

@@ -228,6 +228,17 @@ pub enum News {
     Unreadable(String),
 }
 
+impl News {
+    /// The ids by which it finds its transaction; `None` if it is not about one.
+    pub fn correlation(&self) -> Option<&Correlation> {
+        match self {
+            Self::Payment(update) => Some(&update.correlation),
+            Self::Timeout(correlation) => Some(correlation),
+            Self::Balances { .. } | Self::Information(_) | Self::Unreadable(_) => None,
+        }
+    }
+}
+
 /// The kinds of callback, as they stand in the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallbackKind {

@@ -50,6 +50,11 @@ impl TimelineKind {
         Self::Stuck,
     ];
 
+    /// Whether a provider may tell the same again and again without anything moving: such a line is written once.
+    pub fn may_repeat(self) -> bool {
+        matches!(self, Self::News | Self::Conflict)
+    }
+
     /// The word in answers and in the table.
     pub fn as_str(self) -> &'static str {
         match self {

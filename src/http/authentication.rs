@@ -1,7 +1,7 @@
 //! `x-api-key` → the partner. A key costs a query once in a few seconds; wrong ones are limited per source address
 //! before the database is asked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant as Timer};
@@ -31,7 +31,7 @@ const KEYS_REMEMBERED_FOR: Duration = Duration::from_secs(4);
 const KEYS_REMEMBERED: u64 = 10_000;
 /// How long an accepted key is exempt from the limit for wrong ones.
 const ACCEPTED_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
-/// Addresses whose failures are remembered at most; the oldest are forgotten first.
+/// Addresses whose failures are remembered at most; beyond it, who is nearest to being forgiven is forgotten first.
 const ADDRESSES_REMEMBERED: usize = 100_000;
 /// Longer texts are no keys of ours, and are not hashed.
 const KEY_MAX: usize = 256;
@@ -169,8 +169,53 @@ pub fn digest(key: &str) -> String {
 
 /// GCRA by source address. A place is taken before the database is asked and given back if the key was good, so
 /// that many guesses at once cannot slip through.
+struct FailedKeys {
+    addresses_max: usize,
+    arrivals: Mutex<Arrivals>,
+}
+
+/// When each address is forgiven, by address and in the order of that time, so that neither a look nor forgetting costs
+/// more than a few steps however many there are.
 #[derive(Default)]
-struct FailedKeys(Mutex<HashMap<IpAddr, Timer>>);
+struct Arrivals {
+    next: HashMap<IpAddr, Timer>,
+    in_order: BTreeSet<(Timer, IpAddr)>,
+}
+
+impl Arrivals {
+    fn set(&mut self, address: IpAddr, next: Timer) {
+        self.forget(address);
+        self.next.insert(address, next);
+        self.in_order.insert((next, address));
+    }
+
+    fn forget(&mut self, address: IpAddr) {
+        if let Some(next) = self.next.remove(&address) {
+            self.in_order.remove(&(next, address));
+        }
+    }
+
+    /// Forgets who is forgiven, two at a time (one comes with each call), and if there is no room even so, the first.
+    fn make_room(&mut self, now: Timer, addresses_max: usize) {
+        for _ in 0..2 {
+            match self.in_order.first().copied() {
+                Some((next, address)) if next <= now || self.next.len() >= addresses_max => {
+                    self.forget(address);
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+impl Default for FailedKeys {
+    fn default() -> Self {
+        Self {
+            addresses_max: ADDRESSES_REMEMBERED,
+            arrivals: Mutex::default(),
+        }
+    }
+}
 
 /// One place is refilled in this time.
 const FAILURE_INTERVAL: Duration = Duration::from_millis(3_000);
@@ -182,17 +227,18 @@ impl FailedKeys {
         };
         let now = Timer::now();
         let tolerance = FAILURE_INTERVAL * (FAILED_KEYS_PER_MINUTE - 1);
-        let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if arrivals.len() >= ADDRESSES_REMEMBERED {
-            arrivals.retain(|_, next| *next > now);
-        }
-        let next = arrivals.get(&address).copied().unwrap_or(now).max(now);
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = arrivals.next.get(&address).copied();
+        let next = known.unwrap_or(now).max(now);
         let ahead = next.duration_since(now);
-        if ahead > tolerance || arrivals.len() >= ADDRESSES_REMEMBERED {
+        if ahead > tolerance {
             let wait = ahead.saturating_sub(tolerance);
             return Err(ApiError::too_many(wait));
         }
-        arrivals.insert(address, next + FAILURE_INTERVAL);
+        if known.is_none() {
+            arrivals.make_room(now, self.addresses_max);
+        }
+        arrivals.set(address, next + FAILURE_INTERVAL);
         Ok(())
     }
 
@@ -200,11 +246,11 @@ impl FailedKeys {
         let Some(address) = source.map(network) else {
             return;
         };
-        let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(next) = arrivals.get_mut(&address)
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = arrivals.next.get(&address)
             && let Some(earlier) = next.checked_sub(FAILURE_INTERVAL)
         {
-            *next = earlier;
+            arrivals.set(address, earlier);
         }
     }
 }
@@ -318,6 +364,26 @@ mod tests {
             failures.reserve(address("192.0.2.1")).unwrap();
             failures.give_back(address("192.0.2.1"));
         }
+    }
+
+    #[test]
+    fn a_full_memory_refuses_nobody_unseen_and_forgets_who_failed_least() {
+        let failures = FailedKeys {
+            addresses_max: 3,
+            ..FailedKeys::default()
+        };
+        for _ in 0..FAILED_KEYS_PER_MINUTE {
+            failures.reserve(address("192.0.2.1")).unwrap();
+        }
+        for host in 2..=200 {
+            let unseen = format!("192.0.2.{host}");
+            assert!(failures.reserve(address(&unseen)).is_ok(), "{unseen}");
+            let arrivals = failures.arrivals.lock().unwrap();
+            assert!(arrivals.next.len() <= 3);
+            assert_eq!(arrivals.next.len(), arrivals.in_order.len());
+        }
+        assert!(failures.reserve(address("192.0.2.1")).is_err());
+        assert!(failures.arrivals.lock().unwrap().next.len() == 3);
     }
 
     #[test]

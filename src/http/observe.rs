@@ -147,7 +147,7 @@ fn decorate(request: &HttpRequest, response: &mut ServiceResponse<BoxBody>, id: 
     if is_public_https {
         headers.insert(
             STRICT_TRANSPORT_SECURITY,
-            HeaderValue::from_static("max-age=31536000; includeSubDomains"),
+            HeaderValue::from_static("max-age=31536000"),
         );
     }
 }

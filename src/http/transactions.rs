@@ -285,6 +285,16 @@ pub(super) fn refused(refusal: Refusal) -> ApiError {
             field.as_str(),
             format!("is held by transaction {transaction_id}"),
         ),
+        Refusal::ToldBefore {
+            field,
+            transaction_id,
+        } => ApiError::conflict(
+            field.as_str(),
+            format!(
+                "is held by transaction {transaction_id}, which the provider told of before anybody named it here; both \
+                 have been told of and stay, and {transaction_id} has the payment's status"
+            ),
+        ),
         Refusal::Fixed { field } => ApiError::conflict(
             field.as_str(),
             "has another value already, which cannot be changed",

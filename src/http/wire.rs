@@ -1,5 +1,7 @@
 //! A transaction as every answer shows it: the fifteen documented fields in their order, then our own.
 
+use std::fmt;
+
 use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -49,7 +51,7 @@ impl<'a> From<&'a Partner> for PartnerBody<'a> {
 }
 
 /// A transaction.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub struct TransactionBody<'a> {
     transaction_id: String,
     conversation_id: Option<&'a str>,
@@ -80,6 +82,16 @@ pub struct TransactionBody<'a> {
     r#final: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeline: Option<Vec<TimelineBody<'a>>>,
+}
+
+/// Shows no phone number.
+impl fmt::Debug for TransactionBody<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransactionBody")
+            .field("transaction_id", &self.transaction_id)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> From<&'a Transaction> for TransactionBody<'a> {

@@ -15,8 +15,8 @@ use crate::domain::account::Account;
 use crate::domain::clock::Clock;
 use crate::domain::identity::{CallbackId, PartnerId, TransactionId, hex};
 use crate::domain::ledger::{Arrival, CallbackState, Command, Outcome};
-use crate::domain::status_update::{CallbackKind, News};
-use crate::domain::transaction::Provider;
+use crate::domain::status_update::{CallbackKind, Correlation, News};
+use crate::domain::transaction::{IdField, Provider};
 use crate::providers;
 use crate::providers::clickpesa::checksum;
 use crate::store::{Store, StoreError};
@@ -133,9 +133,9 @@ impl Ingest {
     ) -> Result<Acknowledgement, IngestError> {
         let provider = received.kind.provider();
         let news = providers::parse_callback(received.kind, None, &received.body);
-        let owners = match values(&news) {
-            values if values.is_empty() => Vec::new(),
-            values => self.store.list_route_owners(provider, values).await?,
+        let owners = match ids(&news) {
+            ids if ids.is_empty() => Vec::new(),
+            ids => self.store.list_route_owners(provider, ids).await?,
         };
         let (partner, account, flagged) = match owners.as_slice() {
             [partner] => {
@@ -152,7 +152,7 @@ impl Ingest {
                 let mut accounts = self.store.list_provider_accounts(provider, 2).await?;
                 match (accounts.pop(), accounts.is_empty()) {
                     (Some(account), true) => {
-                        let known = self.open(account);
+                        let known = self.open(account)?;
                         self.check_any(std::slice::from_ref(&known), &received)?;
                         (Some(known.account.partner_id), Some(known.account), None)
                     }
@@ -220,7 +220,7 @@ impl Ingest {
             return Ok(Some(known));
         }
         let found = self.store.find_account_by_token(token.to_owned()).await?;
-        let known = found.map(|account| self.open(account));
+        let known = found.map(|account| self.open(account)).transpose()?;
         if let Some(known) = &known {
             self.accounts.insert(token.to_owned(), known.clone()).await;
         }
@@ -233,39 +233,43 @@ impl Ingest {
         provider: Provider,
     ) -> Result<Vec<KnownAccount>, StoreError> {
         let accounts = self.store.list_accounts(Some(partner)).await?;
-        Ok(accounts
+        accounts
             .into_iter()
             .filter(|account| account.provider == provider)
             .map(|account| self.open(account))
-            .collect())
+            .collect()
     }
 
     /// Opens what ingestion needs of an account's credentials: the checksum key.
-    fn open(&self, account: Account) -> KnownAccount {
+    fn open(&self, account: Account) -> Result<KnownAccount, StoreError> {
         let checksum_key = match account.provider {
             Provider::Mpesa => None,
-            Provider::Clickpesa => self.checksum_key(&account),
+            Provider::Clickpesa => self.checksum_key(&account)?,
         };
-        KnownAccount {
+        Ok(KnownAccount {
             account: Arc::new(account),
             checksum_key,
-        }
+        })
     }
 
-    fn checksum_key(&self, account: &Account) -> Option<SecretString> {
+    /// Whether there is a key cannot be told of credentials that cannot be read. That must not open the door, and it is
+    /// our fault, not the provider's: what is posted now is not acknowledged and may be sent again.
+    fn checksum_key(&self, account: &Account) -> Result<Option<SecretString>, StoreError> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            tracing::error!(account_id = %account.id, %error, "an account's credentials, sealed under MASTER_KEY");
+            StoreError::Unavailable("an account's credentials cannot be read".to_owned())
+        };
         let owner = format!("account:{}", account.id);
-        match self.vault.open(&owner, &account.sealed_credentials) {
-            Ok(plain) => serde_json::from_slice::<Value>(&plain)
-                .ok()?
-                .get("checksum_key")?
-                .as_str()
-                .map(SecretString::from),
-            Err(error) => {
-                // A key that cannot be read must not open the door: nothing matches this one.
-                tracing::error!(account_id = %account.id, %error, "an account's credentials");
-                crate::vault::new_master_key().ok().map(SecretString::from)
-            }
-        }
+        let plain = self
+            .vault
+            .open(&owner, &account.sealed_credentials)
+            .map_err(|error| unreadable(&error))?;
+        let credentials: Value =
+            serde_json::from_slice(&plain).map_err(|error| unreadable(&error))?;
+        Ok(credentials
+            .get("checksum_key")
+            .and_then(Value::as_str)
+            .map(SecretString::from))
     }
 
     /// With several accounts, the body must carry the checksum of one; an account without a key is believed.
@@ -307,14 +311,10 @@ fn validate(body: &[u8], account: Option<&Account>) -> Acknowledgement {
 }
 
 /// The ids by which news may find its partner.
-fn values(news: &News) -> Vec<String> {
-    let correlation = match news {
-        News::Payment(update) => &update.correlation,
-        News::Timeout(correlation) => correlation,
-        News::Balances { .. } | News::Information(_) | News::Unreadable(_) => return Vec::new(),
-    };
-    correlation
-        .ids()
-        .map(|(_, value)| value.to_owned())
+fn ids(news: &News) -> Vec<(IdField, String)> {
+    news.correlation()
+        .into_iter()
+        .flat_map(Correlation::ids)
+        .map(|(field, value)| (field, value.to_owned()))
         .collect()
 }

@@ -5,6 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -42,16 +44,23 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// Starts `writers` writer tasks on the current runtime.
-    pub fn start(writers: usize, commit: Arc<dyn Commit>) -> Self {
+    /// Starts `writers` writers; `start` is given what each of them does until the last batcher is gone.
+    ///
+    /// # Errors
+    /// Whatever `start` ends in.
+    pub fn start(
+        writers: usize,
+        commit: &Arc<dyn Commit>,
+        start: impl Fn(BoxFuture<'static, ()>) -> Result<(), StoreError>,
+    ) -> Result<Self, StoreError> {
         let writers = (0..writers.max(1))
             .map(|_| {
                 let (sender, receiver) = mpsc::channel(QUEUE_CAPACITY);
-                tokio::spawn(write(receiver, Arc::clone(&commit)));
-                sender
+                start(write(receiver, Arc::clone(commit)).boxed())?;
+                Ok(sender)
             })
-            .collect();
-        Self { writers }
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Self { writers })
     }
 
     /// Queues a command and waits for its commit.

@@ -7,6 +7,7 @@ mod dialect;
 mod error;
 mod ledger;
 mod news_codec;
+mod page;
 mod postgres;
 mod postgres_connect;
 mod provider_list_sql;
@@ -14,6 +15,7 @@ mod rows;
 pub mod schema;
 mod search_sql;
 mod sqlite;
+mod sqlite_threads;
 mod statement;
 
 pub use error::StoreError;
@@ -28,7 +30,7 @@ use tokio::sync::broadcast;
 use crate::domain::account::Account;
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
-use crate::domain::identity::{AccountId, EndpointId, KeyId, PartnerId, TransactionId};
+use crate::domain::identity::{AccountId, CallbackId, EndpointId, KeyId, PartnerId, TransactionId};
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
@@ -37,7 +39,7 @@ use crate::domain::statistics::Statistics;
 use crate::domain::status::Status;
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::TimelineEntry;
-use crate::domain::transaction::{Provider, Transaction};
+use crate::domain::transaction::{IdField, Provider, Transaction};
 
 /// Commands that may wait for a writer; one more is answered with [`StoreError::Unavailable`].
 pub const QUEUE_CAPACITY: usize = 4_096;
@@ -165,6 +167,16 @@ pub struct Audit {
     pub subject: String,
 }
 
+impl Audit {
+    /// The same, of this partner's things.
+    pub fn of(self, partner: PartnerId) -> Self {
+        Self {
+            partner_id: Some(partner),
+            ..self
+        }
+    }
+}
+
 /// How many due deliveries an endpoint may take now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
@@ -207,10 +219,11 @@ pub struct Backlog {
 pub trait Store: Send + Sync + 'static {
     /// Carries out one command; concurrent ones share a commit. Returns after the commit.
     async fn record(&self, command: Command) -> Result<Outcome, StoreError>;
-    /// Kept callbacks of payments that nobody registered before `before`, oldest first.
+    /// Kept callbacks of payments that nobody registered before `before`, oldest first, those after `after` only.
     async fn list_unclaimed(
         &self,
         before: Instant,
+        after: CallbackId,
         limit: i64,
     ) -> Result<Vec<Unclaimed>, StoreError>;
     /// Tells of every commit that changed transactions.
@@ -269,11 +282,11 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<(Transaction, Instant)>, StoreError>;
     /// The account a callback token names.
     async fn find_account_by_token(&self, token: String) -> Result<Option<Account>, StoreError>;
-    /// The partners that hold any of these provider ids, for callbacks without a token.
+    /// The partners that hold any of these provider ids in its own field, for callbacks without a token.
     async fn list_route_owners(
         &self,
         provider: Provider,
-        values: Vec<String>,
+        ids: Vec<(IdField, String)>,
     ) -> Result<Vec<PartnerId>, StoreError>;
     /// All accounts, or those of one partner.
     async fn list_accounts(&self, partner: Option<PartnerId>) -> Result<Vec<Account>, StoreError>;
@@ -353,6 +366,8 @@ pub trait Store: Send + Sync + 'static {
     async fn remove_expired(&self, retention: Retention) -> Result<u64, StoreError>;
     /// Counts what is waiting.
     async fn count_backlog(&self) -> Result<Backlog, StoreError>;
+    /// The database's own clock.
+    async fn read_clock(&self) -> Result<Instant, StoreError>;
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
     /// Runs pending migrations; their names.

@@ -24,7 +24,9 @@ use super::error::pool_error;
 use super::ledger::commit::{self, CommitFailure};
 use super::ledger::working_set::{Loaded, transaction_lookups};
 use super::ledger::{load as lookup, write};
+use super::page::{Page, halves};
 use super::postgres_connect::connect;
+use super::rows::{FiguresRow, ListingRow, TransactionRow};
 use super::statement::Statement;
 use super::{CommitNotice, StoreError, StoreSettings};
 use crate::domain::clock::{Clock, Instant};
@@ -51,6 +53,10 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 /// Two writers keep the disk busy while the other judges; more were slower.
 const WRITERS: usize = 2;
 
+/// A writer names every row by its key. Of a table that has just filled the planner knows nothing, and would rather
+/// read all of it.
+const BY_KEY: &str = "-c enable_hashjoin=off -c enable_mergejoin=off";
+
 /// The PostgreSQL store.
 #[derive(Clone)]
 pub struct Adapter {
@@ -72,8 +78,8 @@ impl Adapter {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let mut adapter = Self {
-            readers: pool(url, settings.pool_size, settings.timeout)?,
-            writer: pool(url, WRITERS + 2, settings.timeout)?,
+            readers: pool(url, settings.pool_size, settings.timeout, "")?,
+            writer: pool(url, WRITERS + 2, settings.timeout, BY_KEY)?,
             runtime: Handle::current(),
             timeout: settings.timeout,
             batcher: None,
@@ -81,7 +87,11 @@ impl Adapter {
             clock,
             reconcile_after: settings.reconcile_after,
         };
-        adapter.batcher = Some(Batcher::start(WRITERS, Arc::new(adapter.clone())));
+        let commit: Arc<dyn Commit> = Arc::new(adapter.clone());
+        adapter.batcher = Some(Batcher::start(WRITERS, &commit, |writer| {
+            tokio::spawn(writer);
+            Ok(())
+        })?);
         Ok(adapter)
     }
 
@@ -117,6 +127,15 @@ impl Adapter {
         .await
     }
 
+    /// A page's figures and rows, of one snapshot.
+    async fn page(
+        &self,
+        page: Page,
+    ) -> Result<(Option<FiguresRow>, Vec<TransactionRow>), StoreError> {
+        let lines = self.rows::<ListingRow, _>(page.in_one()).await?;
+        Ok(halves(lines))
+    }
+
     /// Runs statements in one transaction; how many rows each touched.
     async fn execute_all(&self, statements: Vec<Statement>) -> Result<Vec<usize>, StoreError> {
         let mut writer = self.writer().await?;
@@ -133,10 +152,15 @@ impl Adapter {
     }
 }
 
-fn pool(url: &str, size: usize, timeout: Duration) -> Result<Pool<Conn>, StoreError> {
+fn pool(
+    url: &str,
+    size: usize,
+    timeout: Duration,
+    options: &'static str,
+) -> Result<Pool<Conn>, StoreError> {
     let mut config = ManagerConfig::<Conn>::default();
     config.recycling_method = RecyclingMethod::Fast;
-    config.custom_setup = Box::new(move |url| connect(url.to_owned(), timeout).boxed());
+    config.custom_setup = Box::new(move |url| connect(url.to_owned(), timeout, options).boxed());
     Pool::builder(AsyncDieselConnectionManager::<Conn>::new_with_config(
         url, config,
     ))
@@ -155,7 +179,7 @@ impl Commit for Adapter {
         let work = async move {
             let (clock, ask_after) = (&adapter.clock, adapter.reconcile_after);
             let mut writer = adapter.writer().await.map_err(CommitError::Store)?;
-            let (outcomes, notice) = writer
+            let (outcomes, changes) = writer
                 .transaction(async |conn| {
                     let early_since = clock.now() - EARLY_SPAN;
                     let loaded = load(conn, &Lookups::of(commands.iter()), early_since).await?;
@@ -176,12 +200,11 @@ impl Commit for Adapter {
                         commit::check_touched(write.must_touch, touched)
                     }))
                     .await?;
-                    commit::count(&changes);
-                    Ok::<_, CommitFailure>((outcomes, commit::notice(&changes)))
+                    Ok::<_, CommitFailure>((outcomes, changes))
                 })
                 .await
                 .map_err(CommitError::from)?;
-            commit::tell(&adapter.commits, notice);
+            commit::tell(&adapter.commits, &changes);
             Ok(outcomes)
         };
         match tokio::time::timeout(self.timeout, work).await {

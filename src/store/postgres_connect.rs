@@ -9,12 +9,16 @@ use rustls_platform_verifier::ConfigVerifierExt;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Config, NoTls};
 
-/// Opens one connection. `sslmode=disable` is plain; `require` is TLS with a certificate that the system's trust
+/// Opens one connection, with `more` options for the session. `sslmode=disable` is plain; `require` is TLS with a certificate that the system's trust
 /// store accepts; unset, TLS is used for every host that is not this machine.
 ///
 /// # Errors
 /// If the URL is wrong, no server answers, or its certificate is not trusted.
-pub async fn connect(url: String, timeout: Duration) -> ConnectionResult<AsyncPgConnection> {
+pub async fn connect(
+    url: String,
+    timeout: Duration,
+    more: &str,
+) -> ConnectionResult<AsyncPgConnection> {
     let bad = |error: &dyn std::fmt::Display| ConnectionError::BadConnection(error.to_string());
     let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
         ConnectionError::InvalidConnectionUrl(error.to_string())
@@ -25,9 +29,10 @@ pub async fn connect(url: String, timeout: Duration) -> ConnectionResult<AsyncPg
     if config.get_application_name().is_none() {
         config.application_name("ussd-status");
     }
-    // A statement, or a transaction left open, must not outlive the caller that waits for it.
+    // A statement, or a transaction left open, must not outlive the caller that waits for it. Every statement is prepared
+    // and finds its rows by an index whatever its parameters are; planning a page anew takes longer than reading it.
     let limits = format!(
-        "-c statement_timeout={ms} -c idle_in_transaction_session_timeout={ms} -c timezone=UTC",
+        "-c plan_cache_mode=force_generic_plan -c statement_timeout={ms} -c idle_in_transaction_session_timeout={ms} -c timezone=UTC {more}",
         ms = timeout.as_millis()
     );
     let options = match config.get_options() {

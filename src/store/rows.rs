@@ -1,5 +1,6 @@
 //! Rows as the database gives them, and what they mean.
 
+use std::fmt;
 use std::str::FromStr;
 
 use chrono::DateTime;
@@ -106,7 +107,7 @@ pub type TransactionSql = (
 );
 
 /// A transaction.
-#[derive(Queryable, Debug)]
+#[derive(Queryable)]
 pub struct TransactionRow {
     pub partner_id: Option<Id>,
     pub id: Option<Id>,
@@ -138,6 +139,15 @@ pub struct TransactionRow {
     pub reversed_at: Option<At>,
     pub created_at: Option<At>,
     pub updated_at: Option<At>,
+}
+
+/// Shows no phone number.
+impl fmt::Debug for TransactionRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransactionRow")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TryFrom<TransactionRow> for Transaction {
@@ -181,10 +191,21 @@ impl TryFrom<TransactionRow> for Transaction {
     }
 }
 
-/// The types of a line of a page.
+/// The types of a page's figures.
+pub type FiguresSql = (BigInt, Nullable<Text>, Nullable<BigInt>);
+
+/// A page's figures.
+#[derive(Queryable, Debug)]
+pub struct FiguresRow {
+    pub total: i64,
+    pub counters: Option<String>,
+    pub recent: Option<i64>,
+}
+
+/// The types of a line of a page: the page's figures, and a row unless the page is empty.
 pub type ListingSql = (BigInt, Nullable<Text>, Nullable<BigInt>, TransactionSql);
 
-/// A line of a page: the page's figures, and a row unless the page is empty.
+/// A line of a page.
 #[derive(Queryable, Debug)]
 pub struct ListingRow {
     pub total: i64,
@@ -235,6 +256,13 @@ impl TryFrom<TimelineRow> for TimelineEntry {
 pub struct IdRow {
     #[diesel(sql_type = IdSql)]
     pub id: Id,
+}
+
+/// An instant.
+#[derive(QueryableByName, Debug)]
+pub struct InstantRow {
+    #[diesel(sql_type = InstantSql)]
+    pub at: At,
 }
 
 /// One partner.
@@ -333,7 +361,7 @@ pub struct BacklogRow {
 }
 
 /// A delivery just claimed, with its endpoint and its event.
-#[derive(QueryableByName, Debug)]
+#[derive(QueryableByName)]
 pub struct ClaimedRow {
     #[diesel(sql_type = IdSql)]
     pub id: Id,
@@ -381,6 +409,15 @@ pub struct ClaimedRow {
     pub msisdn: Option<String>,
     #[diesel(sql_type = Nullable<InstantSql>)]
     pub reversed_at: Option<At>,
+}
+
+/// Shows no phone number.
+impl fmt::Debug for ClaimedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClaimedRow")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TryFrom<ClaimedRow> for ClaimedDelivery {

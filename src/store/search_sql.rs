@@ -2,20 +2,18 @@
 //! is one snapshot, so that no reader sees statistics that disagree with the rows beside them.
 
 use chrono::{Duration, DurationRound};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::columns::{At, Id};
-use super::dialect::Dialect;
-use super::rows::{ListingRow, TRANSACTION_COLUMNS};
+use super::dialect::{Dialect, Type};
+use super::page::{Page, bound};
+use super::rows::TRANSACTION_COLUMNS;
 use super::statement::{Bind, Statement};
-use super::{Listing, StoreError};
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
-use crate::domain::money::{Amount, Currency};
-use crate::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
-use crate::domain::statistics::Statistics;
+use crate::domain::search::{BulkLookup, Filter, Position, Search};
 use crate::domain::status::Status;
-use crate::domain::transaction::Transaction;
+use crate::domain::transaction::IdField;
 
 /// Offsets beyond this are found by way of the day counters instead of being counted off row by row.
 pub const JUMP_FROM_OFFSET: i64 = 1_000;
@@ -278,8 +276,8 @@ fn statistics(builder: &mut Builder, now: Instant) -> (String, String) {
     (counters, recent)
 }
 
-/// The statement for a page.
-pub fn list(dialect: Dialect, partner: PartnerId, search: &Search, now: Instant) -> Statement {
+/// The statements for a page.
+pub fn list(dialect: Dialect, partner: PartnerId, search: &Search, now: Instant) -> Page {
     let mut builder = Builder::new(dialect, partner);
     let filter = &search.filter;
     let mut source = source(&mut builder, filter);
@@ -334,79 +332,21 @@ pub fn list(dialect: Dialect, partner: PartnerId, search: &Search, now: Instant)
             "CAST(NULL AS BIGINT)".to_owned(),
         )
     };
-    let sql = format!(
-        "WITH {with}page AS MATERIALIZED (SELECT {columns} FROM {from} WHERE {conditions} ORDER BY {created_at} DESC, {id} DESC LIMIT {limit}{skip}) \
-         SELECT f.total, f.counters, f.recent, {page} \
-         FROM (SELECT {total} AS total, {counters} AS counters, {recent} AS recent) f \
-         LEFT JOIN page p ON 1 = 1 ORDER BY p.created_at DESC, p.id DESC",
-        columns = transaction_columns("t"),
-        from = source.from,
-        conditions = source.conditions.join(" AND "),
-        created_at = source.created_at,
-        id = source.id,
-        page = transaction_columns("p"),
-    );
-    Statement::with_binds(sql, builder.binds)
-}
-
-/// Makes a listing of the statement's rows.
-///
-/// # Errors
-/// If a row is not what the schema promises.
-pub fn listing(rows: Vec<ListingRow>, search: &Search) -> Result<Listing, StoreError> {
-    let mut listing = Listing {
-        transactions: Vec::with_capacity(rows.len()),
-        total: 0,
-        has_more: false,
-        next: None,
-        statistics: None,
-    };
-    let limit = usize::try_from(search.limit).unwrap_or_default();
-    for (index, line) in rows.into_iter().enumerate() {
-        if index == 0 {
-            listing.total = line.total;
-            if search.with_statistics {
-                listing.statistics = Some(read_statistics(
-                    line.counters.as_deref(),
-                    line.recent.unwrap_or_default(),
-                )?);
-            }
-        }
-        if line.row.id.is_none() {
-            continue;
-        }
-        if index >= limit {
-            listing.has_more = true;
-            break;
-        }
-        listing.transactions.push(Transaction::try_from(line.row)?);
+    Page {
+        with,
+        rows: format!(
+            "SELECT {columns} FROM {from} WHERE {conditions} ORDER BY {created_at} DESC, {id} DESC",
+            columns = transaction_columns("t"),
+            from = source.from,
+            conditions = source.conditions.join(" AND "),
+            created_at = source.created_at,
+            id = source.id,
+        ),
+        limit: format!(" LIMIT {limit}{skip}"),
+        at_most: bound(search),
+        figures: format!("SELECT {total} AS total, {counters} AS counters, {recent} AS recent"),
+        binds: builder.binds,
     }
-    if listing.has_more {
-        listing.next = listing.transactions.last().map(|last| Cursor {
-            created_at: last.created_at,
-            id: last.id,
-        });
-    }
-    Ok(listing)
-}
-
-fn read_statistics(counters: Option<&str>, recent: i64) -> Result<Statistics, StoreError> {
-    let rows: Vec<(String, String, i64, i64)> = serde_json::from_str(counters.unwrap_or("[]"))
-        .map_err(|error| StoreError::Query(format!("counters: {error}")))?;
-    let mut statistics = Statistics {
-        recent_activity_24h: recent,
-        ..Statistics::default()
-    };
-    for (currency, status, n, amount) in rows {
-        let unknown = |_| StoreError::Query("counters hold an unknown word".to_owned());
-        let currency: Currency = currency
-            .parse()
-            .map_err(|_| StoreError::Query("counters hold an unknown currency".to_owned()))?;
-        let status: Status = status.parse().map_err(unknown)?;
-        statistics.add(currency, status, n, Amount(amount));
-    }
-    statistics.by_currency.retain(|_, one| one.total != 0);
-    Ok(statistics)
 }
 
 /// The statement for a bulk lookup: every row that any id names, once.
@@ -470,11 +410,21 @@ pub fn timeline(partner: PartnerId, id: TransactionId) -> Statement {
 }
 
 /// The partners that hold any of these values at a provider.
-pub fn route_owners(dialect: Dialect, provider: &str, values: &[String]) -> Statement {
+pub fn route_owners(dialect: Dialect, provider: &str, ids: &[(IdField, String)]) -> Statement {
+    let rows: Vec<Value> = ids
+        .iter()
+        .map(|(field, value)| {
+            Value::from(vec![
+                field.as_str().to_owned(),
+                value.replace('\0', "\u{fffd}"),
+            ])
+        })
+        .collect();
     Statement::new(format!(
-        "SELECT DISTINCT partner_id AS id FROM routes WHERE value {} AND provider = $2",
-        dialect.in_texts("$1")
+        "SELECT DISTINCT r.partner_id AS id FROM {} AS k JOIN routes r ON r.value = k.value AND r.field = k.field \
+         WHERE r.provider = $2",
+        dialect.rows("$1", &[("field", Type::Text), ("value", Type::Text)])
     ))
-    .text(json_texts(values))
+    .text(Value::from(rows).to_string())
     .text(provider)
 }

@@ -1,5 +1,5 @@
-//! The embedded database: one file, one writer connection, a few readers. A batch of the ledger is one hop to a
-//! blocking thread: `BEGIN IMMEDIATE`, load, judge, write, commit.
+//! The embedded database: one file, one writer connection, a few readers, each on a thread of its own. A batch of the
+//! ledger is one act of the writer: `BEGIN IMMEDIATE`, load, judge, write, commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,9 @@ use super::error::pool_error;
 use super::ledger::commit::{self, CommitFailure};
 use super::ledger::working_set::{Loaded, transaction_lookups};
 use super::ledger::{load as lookup, write};
+use super::page::Page;
+use super::rows::{FiguresRow, TransactionRow};
+use super::sqlite_threads::{Place, Readers, run_on_own_thread};
 use super::statement::Statement;
 use super::{CommitNotice, StoreError, StoreSettings};
 use crate::domain::clock::{Clock, Instant};
@@ -38,7 +41,7 @@ use crate::domain::ledger::{Command, EARLY_SPAN, Ledger, Lookups, Outcome, Worki
 mod queries;
 
 /// The connection the shared queries run on.
-pub type Conn = SyncConnectionWrapper<SqliteConnection>;
+pub type Conn = SyncConnectionWrapper<SqliteConnection, Place>;
 
 /// The words of this database.
 pub const DIALECT: Dialect = Dialect::Sqlite;
@@ -49,10 +52,14 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const SET_UP: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
      PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000;";
 
+/// How SQLite tells that it may not write.
+const READ_ONLY: &str = "readonly database";
+
 /// The SQLite store.
 #[derive(Clone)]
 pub struct Adapter {
-    readers: Pool<Conn>,
+    readers: Readers,
+    seldom: Pool<Conn>,
     writer: Pool<Conn>,
     runtime: Handle,
     timeout: Duration,
@@ -70,8 +77,9 @@ impl Adapter {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let mut adapter = Self {
-            readers: pool(path, settings.pool_size.min(useful_readers()))?,
-            writer: pool(path, 1)?,
+            readers: Readers::start(settings.pool_size.min(useful_readers()), path, SET_UP)?,
+            seldom: pool(path, 1, settings.timeout)?,
+            writer: pool(path, 1, settings.timeout)?,
             runtime: Handle::current(),
             timeout: settings.timeout,
             batcher: None,
@@ -81,19 +89,23 @@ impl Adapter {
         };
         // The first connection creates the file and switches it to WAL; readers come after.
         drop(adapter.writer().await?);
-        adapter.batcher = Some(Batcher::start(1, Arc::new(adapter.clone())));
+        let commit: Arc<dyn Commit> = Arc::new(adapter.clone());
+        adapter.batcher = Some(Batcher::start(1, &commit, |writer| {
+            run_on_own_thread("sqlite-writer", writer)
+        })?);
         Ok(adapter)
     }
 
+    /// For the shared queries, which are asked seldom: what they find is remembered.
     async fn reader(&self) -> Result<Object<Conn>, StoreError> {
-        self.readers.get().await.map_err(pool_error)
+        self.seldom.get().await.map_err(pool_error)
     }
 
     async fn writer(&self) -> Result<Object<Conn>, StoreError> {
         self.writer.get().await.map_err(pool_error)
     }
 
-    /// Reads rows in one hop, decoded where they are read: the wrapper's own way copies every value first.
+    /// Reads rows, decoded where they are read.
     async fn rows<R, S>(&self, statement: S) -> Result<Vec<R>, StoreError>
     where
         R: Send + 'static,
@@ -102,19 +114,36 @@ impl Adapter {
             + Send
             + 'static,
     {
-        let adapter = self.clone();
-        self.run(async move {
-            let mut conn = adapter.reader().await?;
-            let rows = conn.spawn_blocking(move |conn| statement.load(conn));
-            Ok(rows.await?)
-        })
-        .await
+        self.readers
+            .read(self.timeout, move |conn| statement.load(conn))
+            .await
+    }
+
+    /// A page's figures and rows, of one snapshot.
+    async fn page(
+        &self,
+        page: Page,
+    ) -> Result<(Option<FiguresRow>, Vec<TransactionRow>), StoreError> {
+        let (figures, rows) = page.in_two();
+        self.readers
+            .read(self.timeout, move |conn| {
+                let run = |conn: &mut SqliteConnection, sql| Statement::new(sql).execute(conn);
+                run(conn, "BEGIN")?;
+                let figures = figures.load(conn);
+                let rows = figures.and_then(|figures| {
+                    let rows = rows.load(conn)?;
+                    Ok((figures.into_iter().next(), rows))
+                });
+                run(conn, "END")?;
+                rows
+            })
+            .await
     }
 
     /// Runs statements in one transaction; how many rows each touched.
     async fn execute_all(&self, statements: Vec<Statement>) -> Result<Vec<usize>, StoreError> {
         let mut writer = self.writer().await?;
-        writer
+        let touched = writer
             .spawn_blocking(move |conn| {
                 conn.immediate_transaction(|conn| {
                     statements
@@ -124,7 +153,21 @@ impl Adapter {
                 })
             })
             .await
-            .map_err(StoreError::from)
+            .map_err(StoreError::from);
+        if let Err(error) = &touched {
+            self.reopen_if_read_only(writer, error);
+        }
+        touched
+    }
+
+    /// A connection that found the file read-only stays so for good, and so does every other one that shares its
+    /// memory with it: all are closed, and the next caller opens the file again.
+    fn reopen_if_read_only(&self, writer: Object<Conn>, error: &StoreError) {
+        if matches!(error, StoreError::Unavailable(text) if text.contains(READ_ONLY)) {
+            drop(Object::take(writer));
+            self.seldom.retain(|_, _| false);
+            self.readers.reopen();
+        }
     }
 }
 
@@ -134,7 +177,7 @@ fn useful_readers() -> usize {
     std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
 }
 
-fn pool(path: &str, size: usize) -> Result<Pool<Conn>, StoreError> {
+fn pool(path: &str, size: usize, timeout: Duration) -> Result<Pool<Conn>, StoreError> {
     let mut config = ManagerConfig::<Conn>::default();
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(|url| {
@@ -151,6 +194,10 @@ fn pool(path: &str, size: usize) -> Result<Pool<Conn>, StoreError> {
         path, config,
     ))
     .max_size(size)
+    // While another process locks the file, each that has the writer waits `busy_timeout` in vain; nobody may wait
+    // for all who came before.
+    .runtime(deadpool::Runtime::Tokio1)
+    .wait_timeout(Some(timeout))
     .build()
     .map_err(|error| StoreError::Unavailable(error.to_string()))
 }
@@ -160,7 +207,7 @@ impl Commit for Adapter {
     async fn commit(&self, commands: Arc<[Command]>) -> Result<Vec<Outcome>, CommitError> {
         let (clock, ask_after) = (Arc::clone(&self.clock), self.reconcile_after);
         let mut writer = self.writer().await.map_err(CommitError::Store)?;
-        let (outcomes, notice) = writer
+        let committed = writer
             .spawn_blocking(move |conn| {
                 Ok(conn.immediate_transaction(|conn| {
                     let early_since = clock.now() - EARLY_SPAN;
@@ -177,14 +224,17 @@ impl Commit for Adapter {
                         let touched = write.statement.execute(conn)?;
                         commit::check_touched(write.must_touch, touched)?;
                     }
-                    commit::count(&changes);
-                    Ok::<_, CommitFailure>((outcomes, commit::notice(&changes)))
+                    Ok::<_, CommitFailure>((outcomes, changes))
                 }))
             })
             .await
-            .map_err(|error| CommitError::Store(error.into()))?
-            .map_err(CommitError::from)?;
-        commit::tell(&self.commits, notice);
+            .map_err(|error| CommitError::Store(error.into()))
+            .and_then(|committed| committed.map_err(CommitError::from));
+        if let Err(CommitError::Store(error)) = &committed {
+            self.reopen_if_read_only(writer, error);
+        }
+        let (outcomes, changes) = committed?;
+        commit::tell(&self.commits, &changes);
         Ok(outcomes)
     }
 }

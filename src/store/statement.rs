@@ -3,6 +3,7 @@
 //! Diesel's own `sql_query` is prepared anew at every use, which costs PostgreSQL a round trip.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::marker::PhantomData;
 
 use diesel::backend::Backend;
@@ -14,7 +15,7 @@ use diesel::sql_types::{BigInt, HasSqlType, Text, Untyped};
 use super::columns::{At, Id, IdSql, InstantSql};
 
 /// A parameter.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Bind {
     /// Text, also JSON.
     Text(String),
@@ -24,6 +25,18 @@ pub enum Bind {
     Id(Id),
     /// An instant.
     At(At),
+}
+
+/// Texts may carry phone numbers: their length is shown.
+impl fmt::Debug for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Number(number) => write!(f, "Number({number})"),
+            Self::Id(id) => write!(f, "{id:?}"),
+            Self::At(at) => write!(f, "{at:?}"),
+        }
+    }
 }
 
 /// A statement with its parameters: `$1` in the text is the first, and may occur several times.
@@ -157,5 +170,23 @@ where
         }
         out.push_sql(rest);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_prints_no_phone_number() {
+        let statement = Statement::new("SELECT $1, $2")
+            .text("[\"254712345678\"]")
+            .bind(Bind::Number(7));
+        let printed = format!("{statement:?}");
+        assert!(!printed.contains("254712345678"), "{printed}");
+        assert!(
+            printed.contains("16 bytes") && printed.contains("Number(7)"),
+            "{printed}"
+        );
     }
 }

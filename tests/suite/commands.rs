@@ -116,6 +116,7 @@ async fn it_refuses_to_start_on_what_it_cannot_work_with() {
         ("RATE_LIMIT_GET", "many", "\"many\""),
         ("SHUTDOWN_GRACE", "25", "\"25\""),
         ("TRUSTED_PROXIES", "everyone", "CIDR"),
+        ("RUST_LOG", "ussd_status=loud", "info,ussd_status=debug"),
         ("LISTEN_ADDR", "localhost", "127.0.0.1:8080"),
     ] {
         let arguments: &[&str] = if name == "LISTEN_ADDR" {
@@ -148,6 +149,68 @@ async fn it_refuses_to_start_on_what_it_cannot_work_with() {
         "",
     );
     assert!(problem.contains("there is no key"), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_refuses_a_master_key_that_does_not_open_what_is_kept() {
+    let db = TestStore::sqlite().await;
+    let place = Place::new(&db);
+    let customer = customer(&place);
+    let other = ussd_status::vault::new_master_key().unwrap();
+    let refused = || {
+        let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let output = command.env("MASTER_KEY", &other).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let problem = refused();
+    assert!(
+        problem.contains("MASTER_KEY: ") && problem.contains("credentials of account:"),
+        "{problem}"
+    );
+    db.execute("UPDATE provider_accounts SET removed_at = created_at")
+        .await;
+    let url = "http://127.0.0.1:9/hook";
+    place.json(
+        &[
+            "webhook",
+            "create",
+            "--partner",
+            &customer.id,
+            "--url",
+            url,
+            "--json",
+        ],
+        "",
+    );
+    let problem = refused();
+    assert!(problem.contains("signing secret of endpoint:"), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_needs_no_settings_and_keeps_its_key_to_itself() {
+    use std::os::unix::fs::PermissionsExt;
+    let db = TestStore::sqlite_unmigrated().await;
+    let place = Place::new(&db);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".env"), "not a line of settings\n").unwrap();
+    let output = place
+        .command(&[
+            "demo",
+            "--listen",
+            "127.0.0.1:0",
+            "--duration",
+            "1s",
+            "--data-dir",
+            "d",
+        ])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{problem}");
+    let key = std::fs::metadata(folder.path().join("d/demo-master.key")).unwrap();
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,15 @@
 //! Every reader of foreign text against generated and mutated inputs: no panic, and no slow or swelling answer to
-//! hostile nesting and size. `FUZZ_CASES` says how many inputs each reader gets (without it 20 000: with 100 000, as
-//! `.ci/run` takes, the unoptimised readers need more than a minute together), `FUZZ_SEED` repeats a run.
+//! hostile nesting and size. `FUZZ_CASES` says how many inputs each reader gets (100 000 if unset), `FUZZ_SEED`
+//! repeats a run. An input's content follows from the seed and its number alone, however many threads share the work.
 //!
 //! An input that panics is written to `target/tmp/crashes`; moved to `tests/fixtures/crashes` it is tried first ever
 //! after.
 
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ussd_status::domain::money::Amount;
@@ -20,9 +23,15 @@ use ussd_status::providers::mpesa::c2b::validate_c2b;
 use crate::kill::setting;
 
 /// Inputs for each reader, if `FUZZ_CASES` says nothing.
-const CASES: u64 = 20_000;
+const CASES: u64 = 100_000;
+/// Inputs that a thread makes from one seed.
+const BATCH: u64 = 5_000;
 /// The longest that one input of the largest size may take, without optimisation on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The most memory that the readers may need beyond what the process had: 128 times the largest body.
+const MEMORY_KIB: u64 = 32 * 1024;
+/// Tells the process that reads the largest bodies alone to say how much memory that took.
+const ALONE: &str = "FUZZ_MEASURE_MEMORY";
 
 /// SplitMix64: fast even without optimisation.
 struct Random(u64);
@@ -183,11 +192,10 @@ fn texts(all: &[&str]) -> Vec<Vec<u8>> {
 }
 
 /// Gives a reader every corpus entry, every input that crashed before, and the mutants.
-fn feed(name: &str, corpus: &[Vec<u8>], read: impl Fn(u64, &[u8])) {
+fn feed(name: &str, corpus: &[Vec<u8>], read: impl Fn(u64, &[u8]) + Sync) {
     let cases: u64 = setting("FUZZ_CASES").unwrap_or(CASES);
     let seed: u64 = setting("FUZZ_SEED").unwrap_or(2_547);
     let begun = Instant::now();
-    let mut random = Random(seed);
     let try_one = |number: u64, input: &[u8]| {
         if catch_unwind(AssertUnwindSafe(|| read(number, input))).is_err() {
             let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("crashes");
@@ -200,11 +208,26 @@ fn feed(name: &str, corpus: &[Vec<u8>], read: impl Fn(u64, &[u8])) {
     for (number, input) in (0..).zip(files("tests/fixtures/crashes").iter().chain(corpus)) {
         try_one(number, input);
     }
-    let mut input = Vec::new();
-    for number in 0..cases {
-        mutate(corpus, &mut random, &mut input);
-        try_one(number, &input);
-    }
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut input = Vec::new();
+        loop {
+            let from = next.fetch_add(BATCH, Ordering::Relaxed);
+            if from >= cases {
+                return;
+            }
+            let mut random = Random(seed.wrapping_add(from));
+            for number in from..cases.min(from + BATCH) {
+                mutate(corpus, &mut random, &mut input);
+                try_one(number, &input);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
     println!("{name}: {cases} inputs in {:?}", begun.elapsed());
 }
 
@@ -370,8 +393,7 @@ fn amounts() {
 }
 
 /// The largest bodies that are let in, each of a shape that a careless reader takes quadratic time or deep stacks for.
-#[test]
-fn the_largest_bodies_are_read_in_time() {
+fn largest_bodies() -> Vec<(&'static str, Vec<u8>)> {
     let fill = |head: &str, unit: &dyn Fn(usize) -> String, tail: &str| {
         let mut text = head.to_owned();
         let mut number = 0;
@@ -386,7 +408,7 @@ fn the_largest_bodies_are_read_in_time() {
         text.push_str(tail);
         text.into_bytes()
     };
-    let bodies: Vec<(&str, Vec<u8>)> = vec![
+    vec![
         ("open arrays", vec![b'['; BODY_MAX]),
         ("open objects", fill("", &|_| "{\"a\":".to_owned(), "")),
         ("nested", fill("{\"Result\":", &|_| "[".to_owned(), "")),
@@ -457,7 +479,38 @@ fn the_largest_bodies_are_read_in_time() {
         ("quotes", vec![b'"'; BODY_MAX]),
         ("backslashes", fill("\"", &|_| "\\".to_owned(), "")),
         ("zeros", vec![0; BODY_MAX]),
-    ];
+    ]
+}
+
+/// A line of this process's own account, in KiB.
+fn memory_kib(line: &str) -> u64 {
+    let account = std::fs::read_to_string("/proc/self/status").expect("Linux tells it in /proc");
+    let found = account.lines().find_map(|text| text.strip_prefix(line));
+    let number = found.unwrap().trim_matches([':', '\t', ' ', 'k', 'B']);
+    number.parse().unwrap()
+}
+
+#[test]
+fn the_largest_bodies_take_bounded_memory() {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "fuzz::the_largest_bodies_are_read_in_time"])
+        .args(["--nocapture", "--test-threads=1"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{text}");
+    let (_, rest) = text.split_once("at most ").expect("it was measured");
+    let (peak, _) = rest.split_once(" KiB more").unwrap();
+    println!("at most {peak} KiB more");
+    let peak: u64 = peak.parse().unwrap();
+    assert!(peak < MEMORY_KIB, "{peak} KiB");
+}
+
+#[test]
+fn the_largest_bodies_are_read_in_time() {
+    let bodies = largest_bodies();
+    let before = std::env::var_os(ALONE).map(|_| memory_kib("VmRSS"));
     let within = |what: &str, act: &dyn Fn()| {
         let begun = Instant::now();
         act();
@@ -503,5 +556,8 @@ fn the_largest_bodies_are_read_in_time() {
         within(&format!("{name} as a number"), &|| {
             drop(MsisdnInput::parse(&text))
         });
+    }
+    if let Some(before) = before {
+        println!("at most {} KiB more", memory_kib("VmHWM") - before);
     }
 }

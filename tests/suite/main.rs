@@ -17,6 +17,7 @@ mod fuzz;
 mod house_rules;
 mod kill;
 mod outage;
+mod outage_full_disk;
 mod providers;
 mod slow_clients;
 mod store;

@@ -1,7 +1,10 @@
 //! When the database takes no writes, nothing is acknowledged and nothing is half written; when it takes them again,
 //! the same process goes on.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -10,11 +13,14 @@ use reqwest::StatusCode;
 use ussd_status::store::DatabaseUrl;
 
 use crate::support::TestStore;
-use crate::support::program::{Customer, Place, Program, client, customer, registration};
+use crate::support::program::{
+    Customer, Place, Program, client, customer, registration, webhook_to_nobody,
+};
 
 /// A service with some payments, of which half have ended.
 struct Scene {
     db: TestStore,
+    place: Place,
     program: Program,
     customer: Customer,
     client: reqwest::Client,
@@ -26,8 +32,10 @@ impl Scene {
     async fn start(db: TestStore) -> Self {
         let place = Place::new(&db);
         let customer = customer(&place);
+        webhook_to_nobody(&place, &customer);
         let scene = Self {
             program: place.serve_limitable(),
+            place,
             db,
             customer,
             client: client(),
@@ -84,6 +92,7 @@ impl Scene {
             "callbacks",
             "transactions",
             "transaction_events",
+            "deliveries",
             "routes",
             "open_transactions",
             "waiting_callbacks",
@@ -142,7 +151,7 @@ impl Scene {
         assert_eq!(self.read().await, 200);
         let rows = self.rows().await;
         let all = i64::try_from(PAYMENTS).unwrap() + 2;
-        assert_eq!((rows[1], rows[6]), (all, all), "every payment has ended");
+        assert_eq!((rows[1], rows[7]), (all, all), "every payment has ended");
         self.db.recount().await;
     }
 }
@@ -177,6 +186,28 @@ async fn a_file_that_another_process_locks_is_not_acknowledged() {
         .unwrap();
     scene.refuses(true).await;
     other.batch_execute("ROLLBACK").unwrap();
+    scene.takes_again().await;
+}
+
+/// Permissions count when a file is opened; so the service meets them when it starts, and must notice when they change.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_file_is_not_acknowledged() {
+    let mut scene = Scene::start(TestStore::sqlite().await).await;
+    let DatabaseUrl::Sqlite(path) = scene.db.url() else {
+        unreachable!()
+    };
+    let allow = |mode: u32| {
+        for file in ["", "-wal", "-shm"] {
+            let file = format!("{path}{file}");
+            std::fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    scene.program.signal("-KILL");
+    scene.program.end(Duration::from_secs(10));
+    allow(0o444);
+    scene.program = scene.place.serve_bound_by_permissions();
+    scene.refuses(false).await;
+    allow(0o644);
     scene.takes_again().await;
 }
 

@@ -19,7 +19,7 @@ use crate::app::{self, Application};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::status::Status;
 use crate::domain::transaction::Provider;
-use crate::settings::{Sources, parse_duration};
+use crate::settings::parse_duration;
 use crate::simulator::merchant::{Merchant, MerchantError};
 use crate::simulator::receiver::{ReceivedWebhook, Receiver};
 use crate::simulator::{Now, RunningSimulator, Simulator, SimulatorSettings};
@@ -66,7 +66,8 @@ struct Tally {
     rejected: u64,
 }
 
-pub async fn run(arguments: DemoArguments, _: Sources) -> Result<(), CliError> {
+/// Plays it. No setting is read: what stands in the environment or `.env` is for the real service.
+pub async fn run(arguments: DemoArguments) -> Result<(), CliError> {
     let failed = |what: &'static str| {
         move |error: std::io::Error| CliError::Failed(format!("{what}: {error}"))
     };

@@ -1,7 +1,9 @@
 //! Sets the demo's stage: its settings and master key, the two partners with their accounts and endpoints, and the
 //! merchants that will pay.
 
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -73,7 +75,13 @@ pub fn vault(folder: &Path) -> Result<Vault, CliError> {
         Ok(key) => key,
         Err(_) => {
             let key = new_master_key().map_err(|error| CliError::Failed(error.to_string()))?;
-            std::fs::write(&path, &key).map_err(failed)?;
+            std::fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .and_then(|mut file| file.write_all(key.as_bytes()))
+                .map_err(failed)?;
             key
         }
     };

@@ -3,9 +3,9 @@
 use crate::domain::identity::TransactionId;
 use crate::domain::money::Amount;
 use crate::domain::status::Status;
-use crate::domain::status_update::{Payer, ResultClass, StatusUpdate};
+use crate::domain::status_update::{Api, Payer, ResultClass, StatusUpdate};
 use crate::domain::timeline::TimelineKind;
-use crate::domain::transaction::{IdField, Provider, ProviderIds, Transaction};
+use crate::domain::transaction::{IdField, Kind, Provider, ProviderIds, Transaction};
 
 use super::CallbackState;
 use super::callback::Judgement;
@@ -73,6 +73,12 @@ impl Ledger {
 
     /// Takes over ids that were not known; they may be what kept callbacks wait for.
     fn learn(&mut self, key: Key, update: &StatusUpdate) {
+        if self
+            .transaction(key)
+            .is_some_and(|known| speaks_of_other_ids(known, update))
+        {
+            return;
+        }
         let ids = ProviderIds {
             conversation_id: update.correlation.conversation_id.clone(),
             originator_conversation_id: update.correlation.originator_conversation_id.clone(),
@@ -153,13 +159,7 @@ impl Ledger {
     /// A prompt on a paybill may be told twice, as its own result and as a C2B confirmation: two rows that share
     /// a receipt are never merged by a guess, but both say so.
     fn tell_same_receipt(&mut self, key: Key, provider: Provider, receipt: &str, source: &str) {
-        let others: Vec<Key> = self
-            .holders(provider, IdField::Receipt, receipt)
-            .iter()
-            .copied()
-            .filter(|other| other.0 == key.0 && *other != key)
-            .collect();
-        for other in others {
+        for other in self.others_of_receipt(key, provider, receipt) {
             for (place, twin) in [(key, other), (other, key)] {
                 let mut entry = self.line(TimelineKind::Conflict, None, None, source);
                 entry.note = Some(format!("transaction {} has the same receipt", twin.1));
@@ -179,7 +179,7 @@ impl Ledger {
         let by_receipt = update
             .original_receipt
             .as_deref()
-            .and_then(|receipt| self.holder(key.0, reversal.provider, IdField::Receipt, receipt));
+            .and_then(|receipt| self.payment_of_receipt(key, reversal.provider, receipt));
         let linked = reversal.original_id.map(|id| (key.0, id));
         let original = linked
             .filter(|linked| self.transaction(*linked).is_some())
@@ -197,6 +197,49 @@ impl Ledger {
             slot.now.original_id = Some(original.1);
         }
         self.reverse(original, key.1, source);
+        self.tell_twins_of_reversal(key, original, source);
+    }
+
+    /// The one of the partner's payments whose receipt a reversal names. Where a prompt and a payment that its provider
+    /// told of share it, the prompt is meant: it is the row that the partner knows. Else the oldest.
+    fn payment_of_receipt(&self, reversal: Key, provider: Provider, receipt: &str) -> Option<Key> {
+        self.others_of_receipt(reversal, provider, receipt)
+            .into_iter()
+            .filter_map(|key| Some((key, self.transaction(key)?)))
+            .min_by_key(|(_, held)| {
+                let is_twin = self.is_unregistered((held.partner_id, held.id));
+                (is_twin, held.created_at, held.id)
+            })
+            .map(|(key, _)| key)
+    }
+
+    /// The partner's transactions with this receipt, but for the one at `key`.
+    fn others_of_receipt(&self, key: Key, provider: Provider, receipt: &str) -> Vec<Key> {
+        self.holders(provider, IdField::Receipt, receipt)
+            .iter()
+            .copied()
+            .filter(|other| other.0 == key.0 && *other != key)
+            .collect()
+    }
+
+    /// A payment that two rows tell of is taken back once; the other row says so.
+    fn tell_twins_of_reversal(&mut self, reversal: Key, original: Key, source: &str) {
+        let Some((provider, Some(receipt))) = self
+            .transaction(original)
+            .map(|held| (held.provider, held.receipt.clone()))
+        else {
+            return;
+        };
+        for twin in self.others_of_receipt(original, provider, &receipt) {
+            if twin != reversal {
+                let mut entry = self.line(TimelineKind::Conflict, None, None, source);
+                entry.note = Some(format!(
+                    "transaction {} has the same receipt and was reversed by transaction {}",
+                    original.1, reversal.1
+                ));
+                self.note(twin, entry);
+            }
+        }
     }
 
     fn reverse(&mut self, key: Key, reversal: TransactionId, source: &str) {
@@ -217,6 +260,10 @@ impl Ledger {
         slot.now.updated_at = now;
         slot.now.status = Status::Failed;
         slot.now.unconfirmed = false;
+        if from != Status::Failed {
+            // The code of the success; a failure must not carry it, and the reversal has its own row for its own.
+            slot.now.result_code = None;
+        }
         slot.now.result_description = Some("The payment was reversed.".to_owned());
         let mut entry = self.line(
             TimelineKind::Reversed,
@@ -283,7 +330,8 @@ impl Ledger {
     fn news(&mut self, key: Key, update: &StatusUpdate, source: &str) {
         let now = self.now;
         if let Some(slot) = self.slot(key) {
-            if update.class == ResultClass::Unknown {
+            // A question that failed must not be its own next question.
+            if update.class == ResultClass::Unknown && update.api != Api::StatusQuery {
                 slot.ask = Ask::At(now);
             }
             if let Some(word) = &update.provider_status
@@ -313,6 +361,9 @@ impl Ledger {
 /// The id in which the news differs from what the transaction is known by. ClickPesa makes one payment id per
 /// attempt for the same order reference, so there the order reference alone decides.
 fn foreign_id(known: &Transaction, update: &StatusUpdate) -> Option<IdField> {
+    if speaks_of_other_ids(known, update) {
+        return None;
+    }
     let correlation = &update.correlation;
     let told = [
         (IdField::OrderReference, &correlation.order_reference),
@@ -330,6 +381,12 @@ fn foreign_id(known: &Transaction, update: &StatusUpdate) -> Option<IdField> {
             matches!((known.ids.value(*field), value.as_deref()), (Some(held), Some(said)) if held != said)
         })
         .map(|(field, _)| field)
+}
+
+/// The answer to an M-Pesa status query names every payment by M-Pesa's inner conversation ids (`AG_…`). Those are a
+/// payout's own; a prompt is known by its CheckoutRequestID and a payer's own payment by its receipt alone.
+fn speaks_of_other_ids(known: &Transaction, update: &StatusUpdate) -> bool {
+    update.api == Api::StatusQuery && matches!(known.kind, Kind::StkPush | Kind::C2b)
 }
 
 fn judge(known: &Transaction, update: &StatusUpdate) -> Move {

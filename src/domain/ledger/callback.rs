@@ -74,6 +74,7 @@ impl Ledger {
     }
 
     fn judge(&mut self, partner: PartnerId, arrival: &Arrival) -> Judgement {
+        self.tell_foreign_holders(partner, arrival);
         match &arrival.news {
             News::Unreadable(why) => {
                 Judgement::new(CallbackState::Unreadable, None).because(why.clone())
@@ -109,6 +110,24 @@ impl Ledger {
         }
     }
 
+    /// Others who have its ids are told once, when it arrives: not again each time that a kept one is looked at.
+    fn tell_foreign_holders(&mut self, partner: PartnerId, arrival: &Arrival) {
+        let Some(correlation) = arrival.news.correlation() else {
+            return;
+        };
+        if let Match::Foreign(keys) = self.resolve(partner, arrival.provider, correlation) {
+            for key in keys {
+                self.tell_of_foreign_callback(key, arrival.kind);
+            }
+        }
+    }
+
+    fn tell_of_foreign_callback(&mut self, key: Key, kind: CallbackKind) {
+        let mut entry = self.line(TimelineKind::Conflict, None, None, &source(kind));
+        entry.note = Some("a callback with this id was posted to another account".to_owned());
+        self.note(key, entry);
+    }
+
     fn judge_timeout(
         &mut self,
         partner: PartnerId,
@@ -117,7 +136,7 @@ impl Ledger {
         correlation: &Correlation,
     ) -> Judgement {
         match self.resolve(partner, provider, correlation) {
-            Match::None => waiting_or_unmatched(correlation),
+            Match::None | Match::Foreign(_) => waiting_or_unmatched(correlation),
             Match::Contradiction(keys) => self.contradiction(&keys, partner, kind),
             Match::One(key) => {
                 let now = self.now;
@@ -128,7 +147,10 @@ impl Ledger {
                     let mut entry = self.line(TimelineKind::Timeout, None, None, &source(kind));
                     entry.note = Some("queue timeout: the provider will be asked".to_owned());
                     self.note(key, entry);
-                    if let Some(slot) = self.slot(key) {
+                    // A question that timed out is asked again in its turn, or it would be asked without a pause.
+                    if kind != CallbackKind::StatusTimeout
+                        && let Some(slot) = self.slot(key)
+                    {
                         slot.ask = Ask::At(now);
                     }
                 }
@@ -148,11 +170,12 @@ impl Ledger {
         match self.resolve(partner, provider, &update.correlation) {
             Match::One(key) => Some(self.apply(key, update, &source(kind))),
             Match::Contradiction(keys) => Some(self.contradiction(&keys, partner, kind)),
-            Match::None => None,
+            Match::None | Match::Foreign(_) => None,
         }
     }
 
-    /// Two ids of one callback disagree, or one is another partner's: nothing moves and every timeline says so.
+    /// Two ids of one callback disagree, or its path names another partner's: nothing moves and every timeline says
+    /// so.
     fn contradiction(&mut self, keys: &[Key], partner: PartnerId, kind: CallbackKind) -> Judgement {
         for key in keys {
             let mut entry = self.line(TimelineKind::Conflict, None, None, &source(kind));
@@ -300,19 +323,15 @@ impl Ledger {
     pub(super) fn settle_waiting(&mut self, key: Key) {
         let mut at = 0;
         while let Some(kept) = self.waiting.get(at) {
-            let correlation = match &kept.news {
-                News::Payment(update) => &update.correlation,
-                News::Timeout(correlation) => correlation,
-                _ => {
-                    at += 1;
-                    continue;
-                }
+            let Some(correlation) = kept.news.correlation() else {
+                at += 1;
+                continue;
             };
             let found = kept.partner_id == key.0
                 && match self.resolve(kept.partner_id, kept.provider, correlation) {
                     Match::One(found) => found == key,
                     Match::Contradiction(keys) => keys.contains(&key),
-                    Match::None => false,
+                    Match::None | Match::Foreign(_) => false,
                 };
             if !found {
                 at += 1;

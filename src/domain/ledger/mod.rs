@@ -233,6 +233,14 @@ pub enum Refusal {
         /// The transaction that holds it.
         transaction_id: TransactionId,
     },
+    /// A transaction that the provider's own news made holds this provider id, and it is too late to make one of the two:
+    /// both have been told of already, each under its own id.
+    ToldBefore {
+        /// The field.
+        field: IdField,
+        /// The transaction that holds it.
+        transaction_id: TransactionId,
+    },
     /// The transaction already has another value in this field.
     Fixed {
         /// The field.

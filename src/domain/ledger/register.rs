@@ -210,12 +210,11 @@ impl Ledger {
             else {
                 continue;
             };
-            let unregistered = self.transaction(key).is_some_and(|held| {
-                held.client_request_id.is_none()
-                    && held.origin == PROVIDER_ORIGIN
-                    && fits(&held.ids, &registration.ids)
-            });
-            if !unregistered || adopted.is_some_and(|other| other != key) {
+            let adoptable = self.is_unregistered(key)
+                && self
+                    .transaction(key)
+                    .is_some_and(|held| fits(&held.ids, &registration.ids));
+            if !adoptable || adopted.is_some_and(|other| other != key) {
                 return Err(Refusal::Held {
                     field,
                     transaction_id: key.1,
@@ -224,6 +223,12 @@ impl Ledger {
             adopted = Some(key);
         }
         Ok(adopted)
+    }
+
+    /// Whether only its provider told us of it.
+    pub(super) fn is_unregistered(&self, key: Key) -> bool {
+        self.transaction(key)
+            .is_some_and(|held| held.client_request_id.is_none() && held.origin == PROVIDER_ORIGIN)
     }
 
     pub(super) fn attach(&mut self, attachment: &Attachment) -> Outcome {
@@ -239,9 +244,17 @@ impl Ledger {
             if let Some(holder) = self.holder(attachment.partner_id, provider, field, value)
                 && holder != key
             {
-                return Outcome::Refused(Refusal::Held {
-                    field,
-                    transaction_id: holder.1,
+                let transaction_id = holder.1;
+                return Outcome::Refused(if self.is_unregistered(holder) {
+                    Refusal::ToldBefore {
+                        field,
+                        transaction_id,
+                    }
+                } else {
+                    Refusal::Held {
+                        field,
+                        transaction_id,
+                    }
                 });
             }
         }

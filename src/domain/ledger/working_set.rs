@@ -411,6 +411,13 @@ impl Ledger {
 
     /// Adds a line to a transaction's timeline.
     pub(super) fn note(&mut self, key: Key, entry: TimelineEntry) {
+        // The store compares with the last line of earlier commits.
+        let is_last = |line: &&Line| (line.partner_id, line.transaction_id) == key;
+        if entry.kind.may_repeat()
+            && (self.changes.lines.iter().rfind(is_last)).is_some_and(|last| last.entry == entry)
+        {
+            return;
+        }
         self.changes.lines.push(Line {
             id: EventId::new(self.now),
             partner_id: key.0,
@@ -478,6 +485,9 @@ pub(super) enum Match {
     One(Key),
     /// None that we know.
     None,
+    /// None of this partner's; these of others have one of its ids. Ids are unique to a partner only, so this is no
+    /// reason to lose it: it is judged as if nobody had them, and the others' timelines say so.
+    Foreign(Vec<Key>),
     /// Several, or one that cannot be meant.
     Contradiction(Vec<Key>),
 }
@@ -491,12 +501,14 @@ impl Ledger {
         correlation: &Correlation,
     ) -> Match {
         let mut pointed_at: Vec<Key> = Vec::new();
+        let mut is_named = false;
         if let Some(id) = correlation.transaction_id {
             let own = (partner, id);
             pointed_at.extend(match self.transaction(own) {
                 Some(_) => Some(own),
                 None => self.by_transaction_id(id),
             });
+            is_named = !pointed_at.is_empty();
         }
         for (field, value) in correlation.ids() {
             // The token's own partner comes first: an id that somebody else also claims must not block it.
@@ -517,6 +529,9 @@ impl Ledger {
                         .is_some_and(|found| found.provider == provider) =>
             {
                 Match::One(*key)
+            }
+            all if !is_named && all.iter().all(|key| key.0 != partner) => {
+                Match::Foreign(pointed_at)
             }
             _ => Match::Contradiction(pointed_at),
         }

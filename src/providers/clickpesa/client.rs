@@ -9,7 +9,7 @@ use chrono::Duration;
 use serde_json::{Value, json};
 
 use super::credentials::Credentials;
-use super::error::{self, Failure};
+use super::error::{self, Failure, Said};
 use super::message;
 use super::order_reference::order_reference;
 use crate::domain::clock::Clock;
@@ -18,7 +18,7 @@ use crate::domain::status_update::Api;
 use crate::domain::transaction::{Kind, Provider, ProviderIds};
 use crate::providers::client::{Call, HttpClient};
 use crate::providers::payment_provider::{
-    Answer, BalanceAnswer, CallbackBase, Collection, CredentialsError, NoAnswer, Outcome, PayOut,
+    Answer, BalanceAnswer, CallbackBase, Collection, CredentialsError, Outcome, PayOut,
     PaymentProvider, Question, Reply, ReversalRequest, Setup, TokenError, Unsupported,
 };
 use crate::providers::token::{Token, TokenCache};
@@ -76,20 +76,15 @@ impl Client {
             .exchange(call)
             .await
             .map_err(TokenError::Unknown)?;
-        let answer = error::read(&heard).map_err(Failure::of_token)?;
-        let value = message::token(&answer).ok_or_else(|| {
-            TokenError::Unknown(NoAnswer {
-                reason: "an answer without a token".to_owned(),
-                http_status: Some(heard.status),
-                is_down: false,
-            })
-        })?;
+        let said = error::read(&heard).map_err(Failure::of_token)?;
+        let value = message::token(&said.body)
+            .ok_or_else(|| TokenError::Unknown(said.without("a token")))?;
         Ok(Token { value, until })
     }
 
     /// Makes a call: a POST of `body`, or a GET. If the token is refused (its hour was shorter, or the checksum was
     /// switched in the dashboard), nothing was done, and the call is made once more with a new one.
-    async fn call(&self, path: &[&str], body: Option<&Value>) -> Result<Value, Failure> {
+    async fn call(&self, path: &[&str], body: Option<&Value>) -> Result<Said, Failure> {
         let url = self.url(path);
         let mut repeated = false;
         loop {
@@ -109,7 +104,7 @@ impl Client {
         }
     }
 
-    async fn post(&self, path: &[&str], body: Value) -> Result<Value, Failure> {
+    async fn post(&self, path: &[&str], body: Value) -> Result<Said, Failure> {
         let body = message::signed(body, self.credentials.checksum_key.as_ref());
         self.call(path, Some(&body)).await
     }
@@ -122,14 +117,11 @@ fn reference_of(ids: &ProviderIds, transaction_id: TransactionId) -> String {
         .unwrap_or_else(|| order_reference(transaction_id))
 }
 
-fn outcome(api: Api, transaction_id: TransactionId, reference: &str, answer: Value) -> Outcome {
-    match message::acceptance(api, transaction_id, reference, answer) {
+fn outcome(api: Api, transaction_id: TransactionId, reference: &str, said: Said) -> Outcome {
+    let nothing = said.without("news of this payment");
+    match message::acceptance(api, transaction_id, reference, said.body) {
         Some(acceptance) => Outcome::Accepted(Box::new(acceptance)),
-        None => Outcome::Unknown(NoAnswer {
-            reason: "an answer that is not about this payment".to_owned(),
-            http_status: Some(200),
-            is_down: false,
-        }),
+        None => Outcome::Unknown(nothing),
     }
 }
 
@@ -152,7 +144,7 @@ impl PaymentProvider for Client {
         let body = message::collection(request, &reference);
         let path = ["payments", "initiate-ussd-push-request"];
         Ok(match self.post(&path, body).await {
-            Ok(answer) => outcome(Api::ClickpesaPayment, id, &reference, answer),
+            Ok(said) => outcome(Api::ClickpesaPayment, id, &reference, said),
             Err(failure) => failure.of_payment(&request.msisdn),
         })
     }
@@ -162,7 +154,7 @@ impl PaymentProvider for Client {
         let body = message::collection_preview(request, &reference);
         let path = ["payments", "preview-ussd-push-request"];
         Ok(match self.post(&path, body).await {
-            Ok(answer) => Reply::Body(answer),
+            Ok(said) => Reply::Body(said.body),
             Err(failure) => failure.of_preview(&request.msisdn),
         })
     }
@@ -173,7 +165,7 @@ impl PaymentProvider for Client {
         let body = message::pay_out(request, &reference);
         let path = ["payouts", "create-mobile-money-payout"];
         Ok(match self.post(&path, body).await {
-            Ok(answer) => outcome(Api::ClickpesaPayout, id, &reference, answer),
+            Ok(said) => outcome(Api::ClickpesaPayout, id, &reference, said),
             Err(failure) => failure.of_payment(&request.msisdn),
         })
     }
@@ -183,7 +175,7 @@ impl PaymentProvider for Client {
         let body = message::pay_out(request, &reference);
         let path = ["payouts", "preview-mobile-money-payout"];
         Ok(match self.post(&path, body).await {
-            Ok(answer) => Reply::Body(answer),
+            Ok(said) => Reply::Body(said.body),
             Err(failure) => failure.of_preview(&request.msisdn),
         })
     }
@@ -207,20 +199,16 @@ impl PaymentProvider for Client {
             return Ok(Answer::Impossible("no order reference is known".to_owned()));
         };
         Ok(match self.call(&[place, reference], None).await {
-            Ok(answer) => message::news(api, question.transaction_id, reference, &answer),
+            Ok(said) => message::news(api, question.transaction_id, reference, &said),
             Err(failure) => failure.of_question(),
         })
     }
 
     async fn balance(&self, _callbacks: &CallbackBase) -> Result<BalanceAnswer, Unsupported> {
         Ok(match self.call(&["account", "balance"], None).await {
-            Ok(answer) => match message::balances(&answer) {
+            Ok(said) => match message::balances(&said.body) {
                 Some(balances) => BalanceAnswer::Balances(balances),
-                None => BalanceAnswer::Unknown(NoAnswer {
-                    reason: "an answer without balances".to_owned(),
-                    http_status: Some(200),
-                    is_down: false,
-                }),
+                None => BalanceAnswer::Unknown(said.without("balances")),
             },
             Err(failure) => failure.of_balance(),
         })

@@ -23,6 +23,14 @@ pub(super) struct Credentials {
     pub(super) checksum_key: Option<SecretString>,
 }
 
+/// Whether an account with these credentials can be used: every key is well formed.
+///
+/// # Errors
+/// The first key that cannot be used, and what is accepted.
+pub(super) fn check(credentials: &Map<String, Value>) -> Result<(), CredentialsError> {
+    Credentials::read(credentials, None).map(drop)
+}
+
 impl Credentials {
     /// Reads an account's keys. Its own `base_url` comes before `base_url`, and that before the environment's host.
     pub(super) fn read(

@@ -13,6 +13,24 @@ use crate::providers::payment_provider::{
 /// Refusals that say "not now": the pause between payouts (reported: HTTP 400, about a minute) and an empty account.
 const NOT_NOW: [&str; 2] = ["retry after", "insufficient balance"];
 
+/// A success: what was said, and the HTTP status it came with.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) status: u16,
+    pub(super) body: Value,
+}
+
+impl Said {
+    /// A success that does not say what was asked.
+    pub(super) fn without(&self, what: &str) -> NoAnswer {
+        NoAnswer {
+            reason: format!("an answer without {what}"),
+            http_status: Some(self.status),
+            is_down: false,
+        }
+    }
+}
+
 /// Why a call brought no answer to what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -34,8 +52,8 @@ impl From<NoAnswer> for Failure {
     }
 }
 
-/// The body of a success, or what the answer means instead.
-pub(super) fn read(heard: &Heard) -> Result<Value, Failure> {
+/// What a success says, or what the answer means instead.
+pub(super) fn read(heard: &Heard) -> Result<Said, Failure> {
     let status = heard.status;
     let body = match heard.json() {
         Ok(body) => body,
@@ -51,7 +69,7 @@ pub(super) fn read(heard: &Heard) -> Result<Value, Failure> {
         throttled,
     };
     Err(match status {
-        200..=299 => return Ok(body),
+        200..=299 => return Ok(Said { status, body }),
         // 408 may come after the request was taken.
         408 => unknown(status, "the provider gave up waiting", false),
         404 => Failure::Missing(refusal(false, false)),
@@ -102,7 +120,12 @@ impl Failure {
     /// Of a call that moves money to or from `msisdn`.
     pub(super) fn of_payment(self, msisdn: &Msisdn) -> Outcome {
         match self {
-            Self::NoToken(error) => Outcome::Refused(nothing_sent(error)),
+            Self::NoToken(TokenError::Refused(refusal)) => Outcome::Refused(refusal),
+            // A provider that cannot be reached leaves a payment queued, whichever of our calls found that out.
+            Self::NoToken(TokenError::Unknown(no_answer)) => Outcome::Unknown(NoAnswer {
+                reason: format!("no access token: {}", no_answer.reason),
+                ..no_answer
+            }),
             Self::Refused(refusal) | Self::Missing(refusal) => {
                 Outcome::Refused(masked(refusal, msisdn))
             }
@@ -168,23 +191,6 @@ impl Failure {
             }
             Self::Unknown(no_answer) => TokenError::Unknown(no_answer),
         }
-    }
-}
-
-/// Without a token the payment itself was never sent, so that is certain even if nothing else is.
-fn nothing_sent(error: TokenError) -> Refusal {
-    match error {
-        TokenError::Refused(refusal) => refusal,
-        TokenError::Unknown(no_answer) => Refusal {
-            code: None,
-            message: format!(
-                "nothing was sent, for lack of an access token: {}",
-                no_answer.reason
-            ),
-            http_status: no_answer.http_status,
-            retryable: true,
-            throttled: false,
-        },
     }
 }
 
@@ -371,14 +377,17 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_nothing_was_sent_and_the_payment_may_be_made_anew() {
+    fn a_provider_that_gives_no_token_for_silence_leaves_the_payment_to_be_asked_about() {
         let silence = TokenError::Unknown(NoAnswer {
             reason: "no connection".to_owned(),
             http_status: None,
             is_down: true,
         });
         let outcome = Failure::NoToken(silence.clone()).of_payment(&payer());
-        assert_eq!(row(&outcome), Row::Later);
+        assert!(matches!(
+            outcome,
+            Outcome::Unknown(NoAnswer { is_down: true, .. })
+        ));
         assert!(matches!(
             Failure::NoToken(silence).of_question(),
             Answer::Unknown(NoAnswer { is_down: true, .. })

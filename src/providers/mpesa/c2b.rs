@@ -23,8 +23,6 @@ pub const INVALID_MSISDN: &str = "C2B00011";
 pub const INVALID_ACCOUNT: &str = "C2B00012";
 /// Not an amount we take.
 pub const INVALID_AMOUNT: &str = "C2B00013";
-/// What we know of the customer does not allow it.
-pub const INVALID_KYC: &str = "C2B00014";
 /// The shortcode is not ours.
 pub const INVALID_SHORTCODE: &str = "C2B00015";
 /// Any other reason.

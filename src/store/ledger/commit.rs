@@ -70,7 +70,7 @@ pub fn check_touched(must_touch: Option<usize>, touched: usize) -> Result<(), Co
 }
 
 /// What listeners want to know of a commit; `None` if nothing changed for them.
-pub fn notice(changes: &Changes) -> Option<CommitNotice> {
+fn notice(changes: &Changes) -> Option<CommitNotice> {
     if changes.lines.is_empty() {
         return None;
     }
@@ -96,15 +96,16 @@ pub fn notice(changes: &Changes) -> Option<CommitNotice> {
     })
 }
 
-/// Tells listeners; that nobody listens is no error.
-pub fn tell(commits: &broadcast::Sender<CommitNotice>, notice: Option<CommitNotice>) {
-    if let Some(notice) = notice {
+/// Tells listeners and counts, once it is committed; that nobody listens is no error.
+pub fn tell(commits: &broadcast::Sender<CommitNotice>, changes: &Changes) {
+    count(changes);
+    if let Some(notice) = notice(changes) {
         let _ = commits.send(notice);
     }
 }
 
 /// Counts what a commit did, for `/metrics`.
-pub fn count(changes: &Changes) {
+fn count(changes: &Changes) {
     for record in &changes.callbacks {
         let arrival = &record.arrival;
         metrics::counter!("ussd_status_callbacks_total",

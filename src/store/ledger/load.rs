@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::text;
 use crate::domain::clock::Instant;
-use crate::domain::identity::{PartnerId, TransactionId};
+use crate::domain::identity::{CallbackId, PartnerId, TransactionId};
 use crate::domain::ledger::Lookups;
 use crate::domain::msisdn::Msisdn;
 use crate::domain::transaction::Provider;
-use crate::store::columns::At;
+use crate::store::columns::{At, Id};
 use crate::store::dialect::{Dialect, Type};
 use crate::store::news_codec;
 use crate::store::search_sql::transaction_columns;
@@ -137,14 +137,15 @@ pub fn unnamed(
 }
 
 /// Kept callbacks of payments that nobody registered, older than `before`, of which there may be some.
-pub fn unclaimed(before: Instant, limit: i64) -> Statement {
+pub fn unclaimed(before: Instant, after: CallbackId, limit: i64) -> Statement {
     Statement::new(
         "SELECT DISTINCT c.id, c.partner_id, c.provider, c.kind, c.news, c.account_id FROM waiting_callbacks w \
-         JOIN callbacks c ON c.id = w.callback_id WHERE c.received_at < $1 AND c.news LIKE $2 ORDER BY c.id LIMIT $3",
+         JOIN callbacks c ON c.id = w.callback_id WHERE c.received_at < $1 AND c.news LIKE $2 AND c.id > $4 ORDER BY c.id LIMIT $3",
     )
     .bind(Bind::At(At(before)))
     .text(news_codec::UNREGISTERED_PATTERN)
     .bind(Bind::Number(limit))
+    .bind(Bind::Id(Id(after.0)))
 }
 
 /// The enabled endpoints of these partners; of those that are for one transaction only, one at most, which tells that

@@ -298,12 +298,25 @@ impl Writer {
         if rows.is_empty() {
             return;
         }
-        let columns: Vec<&str> = key.iter().map(|(name, _)| *name).collect();
-        let columns = columns.join(", ");
-        let sql = format!(
-            "DELETE FROM {table} WHERE ({columns}) IN (SELECT {columns} FROM {} AS r)",
-            self.dialect.rows("$1", key)
-        );
+        let listed = self.dialect.rows("$1", key);
+        let sql = match self.dialect {
+            // Of a list PostgreSQL would rather make a hash, and walk the table with it.
+            Dialect::Postgres => {
+                let same: Vec<String> = key
+                    .iter()
+                    .map(|(name, _)| format!("{table}.{name} = r.{name}"))
+                    .collect();
+                let same = same.join(" AND ");
+                format!("DELETE FROM {table} USING {listed} AS r WHERE {same}")
+            }
+            Dialect::Sqlite => {
+                let columns: Vec<&str> = key.iter().map(|(name, _)| *name).collect();
+                let columns = columns.join(", ");
+                format!(
+                    "DELETE FROM {table} WHERE ({columns}) IN (SELECT {columns} FROM {listed} AS r)"
+                )
+            }
+        };
         self.push(sql, rows, None);
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::write::Writer;
 use super::{optional, text};
 use crate::domain::identity::{DeliveryId, PartnerId, hex};
-use crate::domain::ledger::{CallbackState, Changes};
+use crate::domain::ledger::{CallbackState, Changes, Line};
 use crate::domain::payment::CallAnswer;
 use crate::domain::status::Status;
 use crate::domain::status_update::News;
@@ -15,10 +15,26 @@ use crate::domain::timeline::TimelineEntry;
 use crate::store::dialect::Type;
 use crate::store::news_codec;
 
+/// News that its transaction's last line tells already adds none.
+const UNLESS_LAST_SAID_SO: &str = "AND NOT EXISTS (SELECT 1 FROM transaction_events e \
+     WHERE e.partner_id = r.partner_id AND e.transaction_id = r.transaction_id AND e.kind = r.kind \
+     AND e.source = r.source AND e.result_code IS NOT DISTINCT FROM r.result_code \
+     AND e.note IS NOT DISTINCT FROM r.note AND e.id = (SELECT last.id FROM transaction_events last \
+     WHERE last.partner_id = r.partner_id AND last.transaction_id = r.transaction_id ORDER BY last.id DESC LIMIT 1))";
+
 impl Writer {
     pub(super) fn lines(&mut self, changes: &Changes) {
-        let rows: Vec<Value> = changes
+        let (repeatable, rest): (Vec<&Line>, Vec<&Line>) = changes
             .lines
+            .iter()
+            .partition(|line| line.event.is_none() && line.entry.kind.may_repeat());
+        self.insert_lines(&rest, "");
+        // After the others, so that the last line is the last one of this commit too.
+        self.insert_lines(&repeatable, UNLESS_LAST_SAID_SO);
+    }
+
+    fn insert_lines(&mut self, lines: &[&Line], unless: &str) {
+        let rows: Vec<Value> = lines
             .iter()
             .map(|line| {
                 let event = line.event.as_ref();
@@ -77,7 +93,7 @@ impl Writer {
             ("msisdn", Type::Text),
             ("reversed_at", Type::Instant),
         ];
-        self.insert("transaction_events", &columns, rows, "");
+        self.insert("transaction_events", &columns, rows, unless);
     }
 
     pub(super) fn deliveries(&mut self, changes: &Changes) {

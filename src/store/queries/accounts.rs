@@ -14,6 +14,7 @@ use crate::domain::transaction::Provider;
 use crate::store::columns::{At, Id};
 use crate::store::rows::{AccountRow, BalanceRow, EndpointRow};
 use crate::store::schema::{balances, deliveries, endpoints, provider_accounts as accounts};
+use crate::store::statement::{Bind, Statement};
 use crate::store::{Audit, StoreError};
 
 pub async fn find_account_by_token(
@@ -124,18 +125,20 @@ pub async fn remove_account(
     audit: Audit,
 ) -> Result<bool, StoreError> {
     conn.transaction(async |conn| {
-        let touched = diesel::update(
+        let owner: Option<Id> = diesel::update(
             accounts::table
                 .filter(accounts::id.eq(Id(id.0)))
                 .filter(accounts::removed_at.is_null()),
         )
         .set(accounts::removed_at.eq(Some(At(now))))
-        .execute(conn)
-        .await?;
-        if touched > 0 {
-            insert_audit(conn, audit, now).await?;
+        .returning(accounts::partner_id)
+        .get_result(conn)
+        .await
+        .optional()?;
+        if let Some(owner) = owner {
+            insert_audit(conn, audit.of(PartnerId(owner.0)), now).await?;
         }
-        Ok(touched > 0)
+        Ok(owner.is_some())
     })
     .await
 }
@@ -206,6 +209,15 @@ pub async fn remove_endpoint(
     audit: Audit,
 ) -> Result<bool, StoreError> {
     conn.transaction(async |conn| {
+        // The partner's ledger first, as every commit of it does: one that still saw the endpoint is over, and the next
+        // one will not.
+        Statement::new(
+            "UPDATE feed_heads SET last_sequence = last_sequence \
+             WHERE partner_id IN (SELECT partner_id FROM endpoints WHERE id = $1)",
+        )
+        .bind(Bind::Id(Id(id.0)))
+        .execute(conn)
+        .await?;
         let owner: Option<Id> = diesel::update(
             endpoints::table
                 .filter(endpoints::id.eq(Id(id.0)))
@@ -233,7 +245,7 @@ pub async fn remove_endpoint(
         ))
         .execute(conn)
         .await?;
-        insert_audit(conn, audit, at).await?;
+        insert_audit(conn, audit.of(PartnerId(partner_id.0)), at).await?;
         Ok(true)
     })
     .await

@@ -7,8 +7,12 @@ use crate::domain::clock::Instant;
 use crate::domain::delivery::{Attempt, AttemptVerdict, LEASE, ORDER_PATIENCE};
 use crate::store::Capacity;
 use crate::store::columns::At;
-use crate::store::dialect::Type;
+use crate::store::dialect::{Dialect, Type};
 use crate::store::statement::{Bind, Statement};
+
+/// That a row found by its key is pending. Said plainly it would lead PostgreSQL to the index of pending rows instead,
+/// through all of a partner's.
+const IS_PENDING: &str = "deliveries.state || '' = 'pending'";
 
 /// Endpoints with a delivery due; the partial index knows pending rows only.
 pub fn due_endpoints(now: Instant) -> Statement {
@@ -43,25 +47,42 @@ pub fn claim(capacities: &[Capacity], now: Instant) -> Statement {
             ("free", Type::Number),
         ],
     );
+    // Asked for the first of its transaction and not whether there is an earlier one: PostgreSQL, knowing nothing yet of
+    // a table that has just filled, would look for the latter among all that is pending, once for each.
+    let due = "d.partner_id = w.partner_id AND d.endpoint_id = w.endpoint_id AND d.state = 'pending' AND d.due_at <= $2 \
+         AND COALESCE(d.sequence <= (\
+           SELECT head.sequence FROM deliveries head WHERE head.partner_id = d.partner_id \
+           AND head.endpoint_id = d.endpoint_id AND head.transaction_id = d.transaction_id \
+           AND head.state = 'pending' AND head.created_at > $4 ORDER BY head.sequence LIMIT 1), true) \
+         ORDER BY d.due_at, d.sequence";
+    let enabled = format!(
+        "{wanted} w JOIN endpoints e ON e.id = w.endpoint_id AND e.disabled_at IS NULL AND e.removed_at IS NULL"
+    );
+    // SQLite has no LATERAL, and no outer column in a LIMIT: each endpoint gives as many as any may take, and of those
+    // stay as many as it may take.
+    let chosen = match DIALECT {
+        Dialect::Postgres => format!(
+            "SELECT o.partner_id, o.id FROM {enabled} CROSS JOIN LATERAL (\
+             SELECT d.partner_id, d.id FROM deliveries d WHERE {due} LIMIT w.free) o"
+        ),
+        Dialect::Sqlite => format!(
+            "SELECT partner_id, id FROM (SELECT o.partner_id, o.id, w.free, \
+             ROW_NUMBER() OVER (PARTITION BY o.endpoint_id ORDER BY o.due_at, o.sequence) AS place \
+             FROM {enabled} CROSS JOIN deliveries o WHERE o.rowid IN (\
+             SELECT d.rowid FROM deliveries d WHERE {due} LIMIT $5)) ranked WHERE place <= free"
+        ),
+    };
+    let most = capacities.iter().map(|capacity| capacity.free).max();
     // The row's own predicate stands again outside the subselect, so that two claimers never take the same row.
     Statement::new(format!(
-        "UPDATE deliveries SET due_at = $3, is_leased = true WHERE state = 'pending' AND due_at <= $2 \
-         AND (partner_id, id) IN (\
-           SELECT partner_id, id FROM (\
-             SELECT d.partner_id, d.id, w.free, ROW_NUMBER() OVER (PARTITION BY d.endpoint_id ORDER BY d.due_at, d.sequence) AS place \
-             FROM {wanted} w JOIN endpoints e ON e.id = w.endpoint_id AND e.disabled_at IS NULL AND e.removed_at IS NULL \
-             JOIN deliveries d ON d.partner_id = w.partner_id AND d.endpoint_id = w.endpoint_id \
-             WHERE d.state = 'pending' AND d.due_at <= $2 AND NOT EXISTS (\
-               SELECT 1 FROM deliveries earlier WHERE earlier.partner_id = d.partner_id AND earlier.endpoint_id = d.endpoint_id \
-               AND earlier.transaction_id = d.transaction_id AND earlier.sequence < d.sequence \
-               AND earlier.state = 'pending' AND earlier.created_at > $4)\
-           ) ranked WHERE place <= free) \
-         RETURNING id"
+        "UPDATE deliveries SET due_at = $3, is_leased = true WHERE {IS_PENDING} AND due_at <= $2 \
+         AND (partner_id, id) IN ({chosen}) RETURNING id"
     ))
     .text(Value::from(rows).to_string())
     .bind(Bind::At(At(now)))
     .bind(Bind::At(At(now + LEASE)))
     .bind(Bind::At(At(now - ORDER_PATIENCE)))
+    .bind(Bind::Number(most.unwrap_or_default()))
 }
 
 /// Claimed deliveries with their endpoints and events.
@@ -126,11 +147,26 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
             finished.then(|| DIALECT.instant(attempt.at)),
         ]));
     }
-    let mut statements = vec![
+    let mut statements = Vec::new();
+    if !gone.is_empty() {
+        // The partners' ledgers first, as every commit of them does: one that still saw the endpoint is over, and the
+        // next one will not.
+        statements.push(
+            Statement::new(format!(
+                "UPDATE feed_heads SET last_sequence = last_sequence WHERE partner_id IN (SELECT partner_id FROM {} AS r)",
+                DIALECT.rows(
+                    "$1",
+                    &[("id", Type::Id), ("at", Type::Instant), ("partner_id", Type::Id)]
+                )
+            ))
+            .text(Value::from(gone.clone()).to_string()),
+        );
+    }
+    statements.extend([
         Statement::new(format!(
             "UPDATE deliveries SET state = r.state, attempts = r.attempts, due_at = r.due_at, is_leased = false, \
              finished_at = r.finished_at FROM {} AS r \
-             WHERE deliveries.partner_id = r.partner_id AND deliveries.id = r.id AND deliveries.state = 'pending'",
+             WHERE deliveries.partner_id = r.partner_id AND deliveries.id = r.id AND {IS_PENDING}",
             DIALECT.rows(
                 "$1",
                 &[
@@ -164,7 +200,7 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
             )
         ))
         .text(Value::from(records).to_string()),
-    ];
+    ]);
     if !gone.is_empty() {
         // Nobody will be told of what is still pending there: it must not look as if it waited.
         statements.push(

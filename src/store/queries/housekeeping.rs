@@ -12,18 +12,21 @@ use crate::store::{HOUSEKEEPING_BATCH, Retention};
 /// these is old enough, none is.
 const WINDOW: i64 = 4 * HOUSEKEEPING_BATCH;
 
+const WAITS: &str = "EXISTS (SELECT 1 FROM waiting_callbacks w WHERE w.callback_id = old.id)";
+
 /// One small batch for every table that forgets.
 pub fn expired(retention: Retention) -> Vec<Statement> {
     let callbacks = retention.callbacks_before;
     vec![
-        // A callback that waited this long for its id will not be asked for any more.
+        // A callback that waited this long for its id will not be asked for any more. It stays until nothing waits for
+        // it: each statement chooses its own rows, and no row that waits may be left without its callback.
         Statement::new(format!(
-            "DELETE FROM waiting_callbacks WHERE callback_id IN (SELECT id FROM {} AS old WHERE received_at < $1 LIMIT $2)",
+            "DELETE FROM waiting_callbacks WHERE callback_id IN (SELECT id FROM {} AS old WHERE received_at < $1 AND {WAITS} LIMIT $2)",
             oldest_rows("callbacks")
         ))
         .bind(Bind::At(At(callbacks)))
         .bind(Bind::Number(HOUSEKEEPING_BATCH)),
-        oldest("callbacks", "received_at", callbacks, "true"),
+        oldest("callbacks", "received_at", callbacks, &format!("NOT {WAITS}")),
         oldest(
             "delivery_attempts",
             "at",
@@ -67,6 +70,14 @@ fn oldest_rows(table: &str) -> String {
             "(SELECT {address} AS address, * FROM {table} ORDER BY {address} LIMIT {WINDOW})"
         ),
     }
+}
+
+/// The database's own clock; the embedded one's is this machine's.
+pub fn clock() -> Statement {
+    Statement::new(match DIALECT {
+        Dialect::Postgres => "SELECT clock_timestamp() AS at",
+        Dialect::Sqlite => "SELECT CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER) AS at",
+    })
 }
 
 /// What is waiting.

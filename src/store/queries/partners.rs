@@ -103,7 +103,7 @@ pub async fn revoke_key(
 ) -> Result<bool, StoreError> {
     conn.transaction(async |conn| {
         // A key revoked before keeps its first date.
-        let touched = diesel::update(api_keys::table.filter(api_keys::id.eq(Id(id.0))))
+        let owner: Option<Id> = diesel::update(api_keys::table.filter(api_keys::id.eq(Id(id.0))))
             .set(
                 api_keys::revoked_at.eq(diesel::dsl::case_when(
                     api_keys::revoked_at.is_null(),
@@ -113,12 +113,14 @@ pub async fn revoke_key(
                 )
                 .otherwise(api_keys::revoked_at)),
             )
-            .execute(conn)
-            .await?;
-        if touched > 0 {
-            insert_audit(conn, audit, at).await?;
+            .returning(api_keys::partner_id)
+            .get_result(conn)
+            .await
+            .optional()?;
+        if let Some(owner) = owner {
+            insert_audit(conn, audit.of(PartnerId(owner.0)), at).await?;
         }
-        Ok(touched > 0)
+        Ok(owner.is_some())
     })
     .await
 }

@@ -2,6 +2,7 @@
 //! rolls back whole, whatever becomes of its caller.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,25 +15,29 @@ use super::{accounts, deliveries, housekeeping, partners, payments};
 use crate::domain::account::Account;
 use crate::domain::clock::Instant;
 use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
-use crate::domain::identity::{AccountId, EndpointId, KeyId, PartnerId, TransactionId};
+use crate::domain::identity::{AccountId, CallbackId, EndpointId, KeyId, PartnerId, TransactionId};
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
 use crate::domain::search::{BulkLookup, ProviderFilter, Search};
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::TimelineEntry;
-use crate::domain::transaction::{Provider, Transaction};
+use crate::domain::transaction::{IdField, Provider, Transaction};
 use crate::store::dialect::Dialect;
 use crate::store::ledger::load;
 use crate::store::ledger::working_set::kept;
+use crate::store::page::listing;
 use crate::store::rows::{
-    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, ListingRow, ListingSql, PartnerIdRow,
-    TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
+    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, InstantRow, PartnerIdRow, TimelineRow,
+    TransactionRow, TransactionSql, UnclaimedRow,
 };
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, KeyHolder, Listing, Retention, Store,
     StoreError, provider_list_sql, search_sql,
 };
+
+/// How often a process looks again when another one was quicker with a migration on the embedded database.
+const MIGRATION_TRIES: usize = 20;
 
 /// How long migrations may take, waiting for another instance's included.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(3600);
@@ -127,17 +132,23 @@ impl Store for Adapter {
     async fn list_unclaimed(
         &self,
         before: Instant,
+        after: CallbackId,
         limit: i64,
     ) -> Result<Vec<Unclaimed>, StoreError> {
         let rows = self
-            .rows::<UnclaimedRow, _>(load::unclaimed(before, limit))
+            .rows::<UnclaimedRow, _>(load::unclaimed(before, after, limit))
             .await?;
-        let mut unclaimed = Vec::with_capacity(rows.len());
-        for row in rows {
-            let account_id = row.account_id.map(|id| AccountId(id.0));
-            unclaimed.extend(kept(row.kept)?.map(|kept| Unclaimed { kept, account_id }));
-        }
-        Ok(unclaimed)
+        // One row that cannot be read must not hold up the others.
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let account_id = row.account_id.map(|id| AccountId(id.0));
+                let kept = kept(row.kept)
+                    .inspect_err(|error| tracing::error!(%error, "a kept callback"))
+                    .ok()??;
+                Some(Unclaimed { kept, account_id })
+            })
+            .collect())
     }
 
     fn commits(&self) -> broadcast::Receiver<CommitNotice> {
@@ -150,11 +161,9 @@ impl Store for Adapter {
         search: Search,
         now: Instant,
     ) -> Result<Listing, StoreError> {
-        let statement = search_sql::list(DIALECT, partner, &search, now);
-        let rows = self
-            .rows::<ListingRow, _>(statement.selecting::<ListingSql>())
-            .await?;
-        search_sql::listing(rows, &search)
+        let page = search_sql::list(DIALECT, partner, &search, now);
+        let (figures, rows) = self.page(page).await?;
+        listing(figures, rows, &search)
     }
 
     async fn list_provider_transactions(
@@ -257,9 +266,9 @@ impl Store for Adapter {
     async fn list_route_owners(
         &self,
         provider: Provider,
-        values: Vec<String>,
+        ids: Vec<(IdField, String)>,
     ) -> Result<Vec<PartnerId>, StoreError> {
-        let statement = search_sql::route_owners(DIALECT, provider.as_str(), &values);
+        let statement = search_sql::route_owners(DIALECT, provider.as_str(), &ids);
         let rows = self.rows::<IdRow, _>(statement).await?;
         Ok(rows.into_iter().map(|row| PartnerId(row.id.0)).collect())
     }
@@ -436,20 +445,34 @@ impl Store for Adapter {
             .unwrap_or_default())
     }
 
+    async fn read_clock(&self) -> Result<Instant, StoreError> {
+        let rows = self.rows::<InstantRow, _>(housekeeping::clock()).await?;
+        rows.into_iter()
+            .next()
+            .map(|row| row.at.0)
+            .ok_or_else(|| StoreError::Query("the database told no time".to_owned()))
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         let statement = Statement::new("SELECT id FROM partners LIMIT 1");
         self.rows::<IdRow, _>(statement).await.map(drop)
     }
 
     async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        // SQLite has no lock to wait at while migrating: who loses to another process looks again.
-        let tries = if self.is_embedded() { 3 } else { 1 };
+        let applied = Arc::new(Mutex::new(Vec::new()));
+        // SQLite has no lock to wait at while migrating: who loses a migration to another process looks again.
+        let tries = if self.is_embedded() {
+            MIGRATION_TRIES
+        } else {
+            1
+        };
         for _ in 1..tries {
-            if let Ok(done) = self.migrate_once().await {
-                return Ok(done);
+            if self.migrate_once(Arc::clone(&applied)).await.is_ok() {
+                return Ok(taken(&applied));
             }
         }
-        self.migrate_once().await
+        self.migrate_once(Arc::clone(&applied)).await?;
+        Ok(taken(&applied))
     }
 
     async fn list_pending_migrations(&self) -> Result<Vec<String>, StoreError> {
@@ -469,15 +492,18 @@ impl Store for Adapter {
 }
 
 impl Adapter {
-    async fn migrate_once(&self) -> Result<Vec<String>, StoreError> {
-        self.migrated(|harness| {
-            let pending = harness.pending_migrations(MIGRATIONS)?;
-            let mut applied = Vec::with_capacity(pending.len());
-            for migration in &pending {
+    /// Adds what it applied to `applied`, one by one: what is done stays done if a later one fails.
+    async fn migrate_once(&self, applied: Arc<Mutex<Vec<String>>>) -> Result<(), StoreError> {
+        self.migrated(move |harness| {
+            for migration in &harness.pending_migrations(MIGRATIONS)? {
                 harness.run_migration(migration)?;
-                applied.push(migration.name().to_string());
+                let name = migration.name().to_string();
+                applied
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(name);
             }
-            Ok(applied)
+            Ok(())
         })
         .await
     }
@@ -493,4 +519,8 @@ impl Adapter {
         })
         .await
     }
+}
+
+fn taken(applied: &Mutex<Vec<String>>) -> Vec<String> {
+    std::mem::take(&mut applied.lock().unwrap_or_else(PoisonError::into_inner))
 }

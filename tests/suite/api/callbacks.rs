@@ -27,6 +27,7 @@ on_both_databases!(
     what_cannot_be_read_is_kept_and_acknowledged,
     secrets_are_never_stored,
     clickpesa_bodies_carry_a_checksum_where_there_is_a_key,
+    what_cannot_be_checked_under_this_master_key_is_not_acknowledged,
     without_a_token_one_of_the_partners_keys_must_have_signed,
     another_amount_is_noted_and_does_not_stop_the_payment,
 );
@@ -977,6 +978,32 @@ async fn clickpesa_bodies_carry_a_checksum_where_there_is_a_key(db: TestStore) {
     ] {
         assert_eq!(row[name], value, "{name}");
     }
+}
+
+async fn what_cannot_be_checked_under_this_master_key_is_not_acknowledged(db: TestStore) {
+    let app = TestApp::start(db).await;
+    let partner = app.partner().await;
+    let account = app
+        .account(
+            partner.id,
+            Provider::Clickpesa,
+            json!({"checksum_key": "k"}),
+        )
+        .await;
+    let stranger = app.under_another_master_key().await;
+    let mut body: Value =
+        serde_json::from_str(&fixture("clickpesa-webhook-payment-received-2")).unwrap();
+    body["checksum"] = json!(checksum::sign(&body, "k"));
+    for _ in 0..2 {
+        let answer = stranger
+            .callback(&account, "clickpesa", body.to_string())
+            .await;
+        answer.refused(503, "DB_1001");
+        assert_ne!(answer.header("retry-after"), "");
+    }
+    assert_eq!(app.db.count("FROM callbacks").await, 0);
+    acknowledged(&app, &account, "clickpesa", body.to_string()).await;
+    assert_eq!(states(&app.db).await, ["applied"]);
 }
 
 async fn without_a_token_one_of_the_partners_keys_must_have_signed(db: TestStore) {

@@ -429,3 +429,26 @@ async fn malformed_http_gets_a_4xx_or_an_end() {
     let body: Value = app.get(&partner, STATUS).await.expect(200);
     assert_eq!(body["pagination"]["total"], 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_is_told_the_methods_and_gets_no_body() {
+    let app = TestApp::start(TestStore::sqlite().await).await;
+    for (path, allow) in [
+        ("/livez", "GET"),
+        ("/openapi.yaml", "GET"),
+        (STATUS, "GET, POST"),
+        ("/api/ussd/transactions/x", "GET, PATCH"),
+    ] {
+        let request = format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let answer = raw(&app, request.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let head = head.to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 405 "), "{path}: {head}");
+        assert!(
+            head.contains(&format!("\r\nallow: {allow}\r\n").to_ascii_lowercase()),
+            "{path}: {head}"
+        );
+        assert!(head.contains("\r\nx-request-id: "), "{path}: {head}");
+        assert_eq!(body, "", "{path}");
+    }
+}

@@ -1,3 +1,5 @@
 //! The providers' clients over HTTP, against the simulator.
 
+mod clickpesa;
 mod mpesa;
+mod wire;

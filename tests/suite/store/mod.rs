@@ -3,6 +3,7 @@
 mod deliveries;
 mod listing;
 mod migrations;
+mod orders;
 mod plans;
 mod races;
 mod records;

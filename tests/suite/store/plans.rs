@@ -8,6 +8,7 @@ use ussd_status::domain::delivery::{Attempt, AttemptVerdict};
 use ussd_status::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
 use ussd_status::domain::status::Status;
 use ussd_status::domain::status_update::ResultClass;
+use ussd_status::domain::transaction::IdField;
 use ussd_status::store::Capacity;
 
 use crate::support::TestStore;
@@ -130,7 +131,7 @@ async fn live(db: &TestStore) {
     db.store.find_transactions(partner, lookup).await.unwrap();
     db.find(&row).await;
     db.store
-        .list_route_owners(row.provider, vec!["c".to_owned()])
+        .list_route_owners(row.provider, vec![(IdField::Conversation, "c".to_owned())])
         .await
         .unwrap();
     db.store
@@ -165,8 +166,9 @@ async fn live(db: &TestStore) {
 }
 
 /// The tables that grow.
-const BIG: [&str; 8] = [
+const BIG: [&str; 9] = [
     "transactions",
+    "open_transactions",
     "transaction_events",
     "deliveries",
     "delivery_attempts",
@@ -185,7 +187,7 @@ fn heard(placeholder: char) -> Vec<String> {
         .filter(|sql| words.iter().any(|word| sql.starts_with(word)))
         .filter(|sql| sql.contains(placeholder))
         // Housekeeping walks tables on purpose, a few rows at a time; a backlog is counted on purpose.
-        .filter(|sql| !sql.starts_with("DELETE FROM") || sql.contains(") IN (SELECT partner_id"))
+        .filter(|sql| !sql.contains("IN (SELECT address"))
         .filter(|sql| !sql.contains("is_leased = false WHERE"))
         .cloned()
         .collect()
@@ -208,6 +210,10 @@ async fn no_statement_of_sqlite_walks_a_big_table() {
             let walks = is_big(scanned, &sql)
                 || (step.contains("_autoindex_transactions_1 (partner_id=?)"))
                 || (by_age > 1 && ID_FILTERS.iter().any(|filter| sql.contains(filter)));
+            // Of a key's first columns alone there are as many rows as payments under way.
+            let walks = walks
+                || (step.contains("SEARCH open_transactions USING PRIMARY KEY")
+                    && !step.contains("transaction_id=?"));
             assert!(!walks, "{sql}\n{}", plan.join("\n"));
         }
     }

@@ -9,7 +9,7 @@ use ussd_status::domain::identity::TransactionId;
 use ussd_status::domain::ledger::{Attachment, CallbackState, Command, Outcome};
 use ussd_status::domain::status::Status;
 use ussd_status::domain::status_update::{Correlation, News, ResultClass};
-use ussd_status::domain::transaction::ProviderIds;
+use ussd_status::domain::transaction::{IdField, ProviderIds};
 
 use crate::support::TestStore;
 use crate::support::build::{
@@ -25,6 +25,7 @@ on_both_databases!(
     a_kept_callback_may_bring_the_id_another_waits_for,
     a_timeline_follows_commit_order_across_processes,
     a_callback_that_names_another_partners_payment_moves_nothing,
+    the_same_news_again_adds_no_line,
     commits_are_told_with_the_endpoints_they_owe,
 );
 
@@ -254,7 +255,7 @@ async fn a_callback_that_names_another_partners_payment_moves_nothing(db: TestSt
     let (owner, other) = (db.partner().await, db.partner().await);
     let row = db.register(registration_with(owner, "a", "c")).await;
     let by_id = stk(other, "c", ResultClass::Success, db.now());
-    assert_eq!(db.receive(by_id).await, CallbackState::Conflict);
+    assert_eq!(db.receive(by_id).await, CallbackState::Waiting);
     let mut news = update("unknown", ResultClass::Success);
     news.correlation = Correlation {
         transaction_id: Some(row.id),
@@ -265,13 +266,55 @@ async fn a_callback_that_names_another_partners_payment_moves_nothing(db: TestSt
     assert_eq!(db.receive(by_path).await, CallbackState::Conflict);
     let (found, timeline) = db.find(&row).await;
     assert_eq!(found, row);
-    assert_eq!(timeline.len(), 3, "both are told of");
+    assert_eq!(timeline.len(), 2, "both are told of, in one line");
+    // The other partner's own payment of that id is told by the callback that came before it was known.
+    let own = db.register(registration_with(other, "b", "c")).await;
+    assert_eq!(db.find(&own).await.0.status, Status::Success);
+    assert_eq!(db.find(&row).await.1.len(), 2, "and not told again");
     let owners = db
         .store
-        .list_route_owners(row.provider, vec!["c".to_owned(), "x".to_owned()])
+        .list_route_owners(
+            row.provider,
+            vec![
+                (IdField::Conversation, "c".to_owned()),
+                (IdField::Receipt, "x".to_owned()),
+            ],
+        )
         .await
         .unwrap();
-    assert_eq!(owners, [owner]);
+    assert_eq!(owners.len(), 2);
+    // A receipt that reads as somebody's conversation id is not that.
+    let ids = vec![(IdField::Receipt, "c".to_owned())];
+    let owners = db.store.list_route_owners(row.provider, ids).await.unwrap();
+    assert_eq!(owners, []);
+}
+
+async fn the_same_news_again_adds_no_line(db: TestStore) {
+    let (partner, other) = (db.partner().await, db.partner().await);
+    let row = db.register(registration_with(partner, "a", "c")).await;
+    let pending = || stk(partner, "c", ResultClass::Pending, db.now());
+    let lines = async || db.find(&row).await.1.len();
+    // Each in a commit of its own, then several in one.
+    for _ in 0..3 {
+        assert_eq!(db.receive(pending()).await, CallbackState::Noted);
+        db.advance(Duration::seconds(1));
+    }
+    join_all((0..8).map(|_| db.receive(pending()))).await;
+    assert_eq!(lines().await, 2);
+    let mut unknown = pending();
+    if let News::Payment(update) = &mut unknown.news {
+        update.result_code = Some("another".to_owned());
+    }
+    db.receive(unknown).await;
+    db.receive(pending()).await;
+    assert_eq!(lines().await, 4, "other news in between");
+    for _ in 0..3 {
+        db.receive(stk(other, "c", ResultClass::Success, db.now()))
+            .await;
+    }
+    assert_eq!(lines().await, 5, "nor does another account's");
+    assert_eq!(db.find(&row).await.0.status, Status::Accepted);
+    assert_eq!(db.count("FROM callbacks").await, 16, "all are kept");
 }
 
 async fn commits_are_told_with_the_endpoints_they_owe(db: TestStore) {

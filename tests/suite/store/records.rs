@@ -399,6 +399,8 @@ async fn acts_leave_a_line_in_the_audit_log(db: TestStore) {
         .rows(&["actor", "action", "subject"], "FROM audit_log")
         .await;
     assert_eq!(lines, vec![["test", "test", "test"]; 5]);
+    let whose = format!("FROM audit_log WHERE partner_id = '{owner}'");
+    assert_eq!(db.count(&whose).await, 2, "what is removed is somebody's");
 }
 
 async fn the_database_answers(db: TestStore) {

@@ -95,6 +95,12 @@ impl TestApp {
         Self::build(Arc::new(db), vault, more).await
     }
 
+    /// Another process on the same database that cannot open what this one sealed.
+    pub async fn under_another_master_key(&self) -> Self {
+        let vault = Arc::new(Vault::new(&new_master_key().unwrap(), None).unwrap());
+        Self::build(self.db.clone(), vault, &[]).await
+    }
+
     /// Another process on the same database, with a memory of its own.
     pub async fn beside(&self, more: &[(&str, &str)]) -> Self {
         Self::build(self.db.clone(), self.vault.clone(), more).await

@@ -76,6 +76,13 @@ impl TestStore {
         db
     }
 
+    /// On a SQLite file in a folder of its own within `folder`.
+    pub async fn sqlite_in(folder: &Path) -> Self {
+        let db = Self::on(Database::Sqlite(tempfile::tempdir_in(folder).unwrap())).await;
+        db.store.migrate().await.unwrap();
+        db
+    }
+
     /// On a PostgreSQL database.
     pub async fn postgres() -> Self {
         Self::on(Database::Postgres(postgres::Database::migrated().await)).await

@@ -100,6 +100,19 @@ impl Place {
         self.prepare(&mut command);
         Program::start(command)
     }
+
+    /// Starts it without root's privilege to write to what is read-only.
+    pub fn serve_bound_by_permissions(&self) -> Program {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "drop=; [ \"$(id -u)\" != 0 ] || drop='setpriv --bounding-set -dac_override'; \
+             exec $drop \"$0\" serve --listen 127.0.0.1:0",
+        ]);
+        command.arg(env!("CARGO_BIN_EXE_ussd-status"));
+        self.prepare(&mut command);
+        Program::start(command)
+    }
 }
 
 impl Program {
@@ -219,11 +232,18 @@ pub fn customer(place: &Place) -> Customer {
     }
 }
 
+/// A webhook endpoint that nobody listens at, so that every event owes a delivery.
+pub fn webhook_to_nobody(place: &Place, customer: &Customer) {
+    let url = "http://127.0.0.1:9/hooks";
+    let arguments = ["webhook", "create", "--partner", &customer.id, "--url", url];
+    place.json(&[&arguments[..], &["--json"]].concat(), "");
+}
+
 /// A client with a time limit.
 pub fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
-        .timeout(Duration::from_secs(20))
+        .timeout(Duration::from_secs(60))
         .build()
         .unwrap()
 }
