@@ -14,7 +14,6 @@ use ussd_status::simulator::{Fault, FaultPlan};
 
 use super::{TRANSACTIONS, kinds};
 use crate::support::TestStore;
-use crate::support::app::TestApp;
 use crate::support::build::audit;
 use crate::support::paying::{PAYMENTS, Paying, clickpesa_credentials, mpesa_credentials, order};
 

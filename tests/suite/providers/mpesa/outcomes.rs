@@ -156,13 +156,16 @@ async fn an_answer_that_does_not_come_in_time_is_unknown() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_the_outcome_is_unknown_and_says_that_there_was_no_token() {
+async fn where_nobody_listens_nothing_was_sent_for_want_of_a_token() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
-    let silence = unknown(client(&url).collect(&collection()).await.unwrap());
-    assert!(silence.is_down);
-    assert!(silence.reason.starts_with("no access token"), "{silence:?}");
+    let refusal = refusal(client(&url).collect(&collection()).await.unwrap());
+    assert!(refusal.retryable);
+    assert!(
+        refusal.message.starts_with("no access token"),
+        "{refusal:?}"
+    );
 }
 
 #[tokio::test]

@@ -162,9 +162,9 @@ async fn a_token_that_is_not_given_is_refused_or_unknown_and_nothing_else_is_sen
             "{say:?} {error:?}"
         );
         let outcome = client.collect(&collection()).await.unwrap();
-        assert_eq!(
+        // Without a token nothing was sent, whatever the reason.
+        assert!(
             matches!(outcome, Outcome::Refused(_)),
-            is_refused,
             "{say:?} {outcome:?}"
         );
         assert!(!format!("{error:?} {outcome:?}").contains("consumer-secret"));
