@@ -160,9 +160,11 @@ impl Reconciler {
     ) -> Result<(), StoreError> {
         let due = self.clock.now();
         loop {
+            // Who holds something may have claimed nothing for want of room.
+            let was_idle = self.held() == 0;
             let step = self.step(due).await?;
             report(&step);
-            if step.claimed == 0 && self.held() == 0 {
+            if was_idle && step.claimed == 0 {
                 return Ok(());
             }
             self.question_ended().await;

@@ -20,14 +20,6 @@ use crate::domain::status_update::ResultClass;
 use crate::domain::transaction::{Provider, Transaction};
 use crate::store::StoreError;
 
-/// Where a transaction stands in the queue of those that wait.
-enum Place {
-    /// It left the queue.
-    Gone,
-    /// It waits on.
-    Kept(Claimed),
-}
-
 impl Reconciler {
     /// Takes what is due, as far as there is room, a bounded number a partner.
     pub(super) async fn claim(&mut self, due: Instant, step: &mut Step) -> Result<(), StoreError> {
@@ -41,7 +33,8 @@ impl Reconciler {
         for partner in partners {
             let held = self.held_keys().filter(|(of, _)| *of == partner).count();
             let limit = PARTNER_HELD.saturating_sub(held).min(room);
-            if limit == 0 {
+            // Not one by one as places get free: a claim costs a commit.
+            if limit == 0 || held > PARTNER_HELD / 2 {
                 continue;
             }
             let until = self.clock.now() + LEASE;
@@ -76,21 +69,22 @@ impl Reconciler {
     /// Gives every transaction that waits its turn, while there is room for questions.
     pub(super) async fn begin(&mut self, step: &mut Step) {
         for claimed in std::mem::take(&mut self.waiting) {
-            if let Place::Kept(claimed) = self.place(claimed, step).await {
+            if let Some(claimed) = self.place(claimed, step).await {
                 self.waiting.push_back(claimed);
             }
         }
     }
 
-    async fn place(&mut self, mut claimed: Claimed, step: &mut Step) -> Place {
+    /// Gives one its turn; it is returned if it is to wait on.
+    async fn place(&mut self, mut claimed: Claimed, step: &mut Step) -> Option<Claimed> {
         let now = self.clock.now();
         if self.schedule.is_over(claimed.transaction.updated_at, now) {
             self.give_up(claimed.transaction);
-            return Place::Gone;
+            return None;
         }
         if claimed.until - now < LEASE_LEFT {
             // Somebody else may take it before an answer is there; nobody has asked.
-            return Place::Gone;
+            return None;
         }
         let line = match claimed.line.take() {
             Some(line) => line,
@@ -98,14 +92,14 @@ impl Reconciler {
                 Ok(line) => line,
                 Err(NoLine::Impossible(reason)) => {
                     self.cannot_ask(claimed.transaction, &reason, now);
-                    return Place::Gone;
+                    return None;
                 }
                 Err(NoLine::Unavailable(reason)) => {
                     debug!(
                         %reason,
                         "the account to ask through will be looked for again"
                     );
-                    return Place::Gone;
+                    return None;
                 }
             },
         };
@@ -119,18 +113,18 @@ impl Reconciler {
                 pace.begin();
                 self.ask(claimed.transaction, line, now);
                 step.asked += 1;
-                Place::Gone
+                None
             }
             Turn::Ask | Turn::Wait => {
                 claimed.line = Some(line);
-                Place::Kept(claimed)
+                Some(claimed)
             }
             Turn::Later(at) => {
                 counter!("ussd_status_reconciliation_postponed_total", "provider" => provider.as_str())
                     .increment(1);
                 self.put_back(claimed.transaction, at);
                 step.postponed += 1;
-                Place::Gone
+                None
             }
         }
     }
