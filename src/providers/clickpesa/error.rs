@@ -120,12 +120,7 @@ impl Failure {
     /// Of a call that moves money to or from `msisdn`.
     pub(super) fn of_payment(self, msisdn: &Msisdn) -> Outcome {
         match self {
-            Self::NoToken(TokenError::Refused(refusal)) => Outcome::Refused(refusal),
-            // A provider that cannot be reached leaves a payment queued, whichever of our calls found that out.
-            Self::NoToken(TokenError::Unknown(no_answer)) => Outcome::Unknown(NoAnswer {
-                reason: format!("no access token: {}", no_answer.reason),
-                ..no_answer
-            }),
+            Self::NoToken(error) => Outcome::Refused(nothing_sent(error)),
             Self::Refused(refusal) | Self::Missing(refusal) => {
                 Outcome::Refused(masked(refusal, msisdn))
             }
@@ -191,6 +186,20 @@ impl Failure {
             }
             Self::Unknown(no_answer) => TokenError::Unknown(no_answer),
         }
+    }
+}
+
+/// Without a token the payment itself was never sent, so that is certain even if nothing else is: it need not hang.
+fn nothing_sent(error: TokenError) -> Refusal {
+    match error {
+        TokenError::Refused(refusal) => refusal,
+        TokenError::Unknown(no_answer) => Refusal {
+            code: None,
+            message: format!("no access token: {}", no_answer.reason),
+            http_status: no_answer.http_status,
+            retryable: true,
+            throttled: false,
+        },
     }
 }
 
@@ -377,17 +386,14 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_gives_no_token_for_silence_leaves_the_payment_to_be_asked_about() {
+    fn without_a_token_nothing_was_sent_and_the_payment_may_be_made_anew() {
         let silence = TokenError::Unknown(NoAnswer {
             reason: "no connection".to_owned(),
             http_status: None,
             is_down: true,
         });
         let outcome = Failure::NoToken(silence.clone()).of_payment(&payer());
-        assert!(matches!(
-            outcome,
-            Outcome::Unknown(NoAnswer { is_down: true, .. })
-        ));
+        assert_eq!(row(&outcome), Row::Later);
         assert!(matches!(
             Failure::NoToken(silence).of_question(),
             Answer::Unknown(NoAnswer { is_down: true, .. })

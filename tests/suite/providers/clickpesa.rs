@@ -283,15 +283,14 @@ async fn sixty_four_payments_at_once_fetch_one_token_and_send_it_as_it_came() {
     // Its time over and no other to be had, nothing is sent; then one more is fetched.
     bench.wire.answer_next(TOKEN, 503, "{}");
     bench.clock.advance(TOKEN_LIFETIME);
-    let silent = bench
-        .client
-        .collect(&bench.collection("255712345678"))
-        .await
-        .unwrap();
-    assert!(
-        matches!(&silent, Outcome::Unknown(no_answer) if no_answer.is_down),
-        "{silent:?}"
+    let refusal = refused(
+        bench
+            .client
+            .collect(&bench.collection("255712345678"))
+            .await
+            .unwrap(),
     );
+    assert!(refusal.retryable, "{refusal:?}");
     pay_all().await;
     assert_eq!(bench.sent(TOKEN).len(), 3);
     assert_eq!(bench.sent(INITIATE).len(), 2 * 64);
