@@ -13,6 +13,7 @@ mod support;
 
 mod api;
 mod commands;
+mod doctor;
 mod fuzz;
 mod house_rules;
 mod kill;
