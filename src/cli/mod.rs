@@ -11,6 +11,8 @@ mod partner;
 mod serve;
 mod simulator;
 mod webhook;
+mod webhook_check;
+mod webhook_listen;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -7,6 +7,7 @@ mod authentication;
 mod bulk_status;
 mod callbacks;
 mod error;
+mod events;
 mod observe;
 mod operation;
 mod pages;
@@ -14,6 +15,7 @@ mod rate_limit;
 mod request;
 mod transaction_status;
 mod transactions;
+mod wait;
 mod wire;
 
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::domain::clock::Clock;
 use crate::domain::partner::Scope;
 use crate::domain::status_update::CallbackKind;
+use crate::feed::Feed;
 use crate::ingest::Ingest;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -47,6 +50,8 @@ pub struct State {
     pub store: Arc<dyn Store>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Where long polls wait.
+    pub feed: Feed,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// Known keys.
@@ -115,6 +120,11 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                     Scope::StatusRead,
                 )),
         )
+        .service(resource("/api/ussd/events", "GET").route(keyed(
+            web::get().to(events::list),
+            get,
+            Scope::StatusRead,
+        )))
         .service(resource("/api/ussd/transactions", "POST").route(keyed(
             web::post().to(transactions::register),
             write,
