@@ -28,7 +28,7 @@ pub enum Told {
     /// An event was sent, and this is the last answer after so many attempts.
     Sent {
         /// The event.
-        event: StatusEvent,
+        event: Box<StatusEvent>,
         /// The last answer.
         result: SendResult,
         /// How often it was sent.
@@ -102,7 +102,7 @@ impl Relay {
             let (result, attempts) = self.forward(&event).await;
             self.after = event.sequence;
             tell(Told::Sent {
-                event,
+                event: Box::new(event),
                 result,
                 attempts,
             });
