@@ -20,7 +20,7 @@ pub struct ListenArguments {
     #[arg(long, value_name = "URL")]
     forward_to: String,
     /// Begin after this sequence of the partner's feed (0: the oldest kept); with what is yet to come unless told
-    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "SEQ", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     after: Option<i64>,
 }
 
