@@ -13,6 +13,7 @@ mod support;
 
 mod api;
 mod commands;
+mod commands_webhook;
 mod doctor;
 mod fuzz;
 mod house_rules;
