@@ -20,6 +20,7 @@ use crate::settings::Settings;
 use crate::store::{self, HOUR_COUNTER_SPAN, Retention, Store, StoreError, StoreSettings};
 use crate::telemetry::UPKEEP_EVERY;
 use crate::vault::Vault;
+use crate::webhooks::Endpoints;
 use crate::webhooks::dispatcher::Dispatcher;
 use crate::webhooks::sender::{Limits, Sender};
 
@@ -124,6 +125,8 @@ impl Application {
         metrics: PrometheusHandle,
     ) -> Result<Self, StartError> {
         let quotas = Quotas::new(settings).map_err(StartError::Settings)?;
+        let sender = Sender::new(settings.webhook_allow_private, Limits::default())
+            .map_err(|error| StartError::Settings(error.to_string()))?;
         let state = Data::new(State {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
@@ -132,6 +135,13 @@ impl Application {
                 Arc::clone(&vault),
                 Arc::clone(&clock),
             )),
+            endpoints: Endpoints::new(
+                Arc::clone(&store),
+                Arc::clone(&vault),
+                Arc::clone(&clock),
+                sender.clone(),
+                settings.webhook_allow_private,
+            ),
             keys: Keys::default(),
             proxies: Proxies(settings.trusted_proxies.clone()),
             callback_allowed_ips: settings.callback_allowed_ips.clone(),
@@ -156,8 +166,6 @@ impl Application {
         };
         let cancel = CancellationToken::new();
         let workers = TaskTracker::new();
-        let sender = Sender::new(settings.webhook_allow_private, Limits::default())
-            .map_err(|error| StartError::Settings(error.to_string()))?;
         let dispatcher =
             Dispatcher::new(Arc::clone(&store), Some(vault), Arc::clone(&clock), sender);
         workers.spawn(dispatcher.run(cancel.clone()));

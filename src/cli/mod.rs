@@ -11,6 +11,8 @@ mod partner;
 mod serve;
 mod simulator;
 mod webhook;
+mod webhook_changes;
+mod webhook_deliveries;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -208,4 +210,9 @@ pub fn vault(settings: &Settings) -> Result<Vault, CliError> {
             "MASTER_KEY or MASTER_KEY_PREVIOUS: what was found {error}"
         ))
     })
+}
+
+/// An instant as answers write it.
+pub fn timestamp(at: crate::domain::clock::Instant) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }

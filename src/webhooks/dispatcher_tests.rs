@@ -8,7 +8,7 @@ use standardwebhooks::Webhook;
 
 use super::*;
 use crate::domain::clock::{Instant, ManualClock, SystemClock};
-use crate::domain::delivery::Endpoint;
+use crate::domain::delivery::{Endpoint, Pace};
 use crate::domain::identity::{KeyId, TransactionId};
 use crate::domain::ledger::{Attachment, Command, Outcome, Registration};
 use crate::domain::money::{Amount, Currency};
@@ -20,6 +20,9 @@ use crate::vault::new_master_key;
 use crate::webhooks::sender::Limits;
 use crate::webhooks::signature::Secret;
 use crate::webhooks::test_support::{PATIENCE, Receiver};
+
+/// What an endpoint gets unless it asks for something else.
+const ENDPOINT_CONCURRENCY: usize = 8;
 
 struct House {
     store: Arc<dyn Store>,
@@ -107,6 +110,9 @@ impl House {
             disabled_at: None,
             transaction_id: None,
             created_at: now,
+            previous_secret: None,
+            failing_since: None,
+            pace: Pace::default(),
         };
         let audit = self.audit("endpoint.create");
         self.store.insert_endpoint(endpoint, audit).await.unwrap();

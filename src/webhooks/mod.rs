@@ -1,12 +1,15 @@
 //! Telling partners. The outbox rows are written with the event they are about (`domain::ledger`, `store`); this room
 //! takes them out: `dispatcher` leases what is due and decides what follows, `attempt` makes one signed request of a
-//! delivery, `recorder` keeps outcomes until the database has them, `sender` is the one client that posts to
+//! delivery, `recorder` keeps outcomes until the database has them, `pace` counts for
+//! endpoints that named a limit a second, `endpoints` is what partners do with theirs, `sender` is the one client that posts to
 //! addresses we do not choose, `address_guard` says which of those are refused, `body` and `signature` are the wire.
 
 pub mod address_guard;
 mod attempt;
 pub mod body;
 pub mod dispatcher;
+pub mod endpoints;
+mod pace;
 mod recorder;
 pub mod sender;
 pub mod signature;
@@ -15,5 +18,6 @@ pub mod signature;
 mod test_support;
 
 pub use dispatcher::Dispatcher;
+pub use endpoints::Endpoints;
 pub use sender::{Limits, Sender};
 pub use signature::Secret;

@@ -79,6 +79,15 @@ pub fn sign(secret: &Secret, id: &str, timestamp_seconds: i64, body: &[u8]) -> S
     format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
+/// The same with several secrets, while one is being rotated: a receiver needs to know one of them.
+pub fn sign_with_all(secrets: &[Secret], id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
+    let signatures: Vec<String> = secrets
+        .iter()
+        .map(|secret| sign(secret, id, timestamp_seconds, body))
+        .collect();
+    signatures.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;

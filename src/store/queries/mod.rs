@@ -3,9 +3,11 @@
 
 mod accounts;
 mod deliveries;
+mod endpoints;
 mod housekeeping;
 mod partners;
 mod payments;
+mod replay;
 mod store;
 
 use diesel::result::QueryResult;

@@ -54,6 +54,7 @@ fn attempt(of: &ClaimedDelivery, at: Instant, verdict: AttemptVerdict) -> Attemp
         error: None,
         response: Some("o\0k".to_owned()),
         verdict,
+        failing_since: of.endpoint.failing_since,
     }
 }
 
@@ -73,7 +74,10 @@ async fn record(db: &TestStore, of: &[ClaimedDelivery], verdict: AttemptVerdict)
 }
 
 async fn due(db: &TestStore) -> Vec<(PartnerId, EndpointId)> {
-    db.store.list_due_endpoints(db.now()).await.unwrap()
+    let due = db.store.list_due_endpoints(db.now()).await.unwrap();
+    due.into_iter()
+        .map(|endpoint| (endpoint.partner_id, endpoint.endpoint_id))
+        .collect()
 }
 
 async fn a_claim_carries_all_a_sender_needs(db: TestStore) {

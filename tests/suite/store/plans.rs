@@ -151,6 +151,7 @@ async fn live(db: &TestStore) {
         .await
         .unwrap();
     let attempts = claimed.iter().map(|delivery| Attempt {
+        failing_since: None,
         delivery_id: delivery.id,
         endpoint_id: endpoint,
         partner_id: partner,
