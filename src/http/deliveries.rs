@@ -92,9 +92,7 @@ pub async fn list(
         state: query.parsed("state", "pending, delivered or dead", |text| {
             text.parse().ok()
         })?,
-        before: query.parsed("cursor", "a next_cursor of an earlier answer", |text| {
-            text.parse().ok().filter(|place| *place > 0)
-        })?,
+        before: query.whole_number("cursor", 1..=i64::MAX)?,
         limit: query
             .whole_number("limit", 1..=DELIVERIES_MAX_LIMIT)?
             .unwrap_or(DELIVERIES_DEFAULT_LIMIT),
@@ -107,7 +105,7 @@ pub async fn list(
     let next_cursor = deliveries
         .last()
         .filter(|_| is_full)
-        .map(|last| last.sequence.to_string());
+        .map(|last| last.sequence);
     let bodies: Vec<_> = deliveries.iter().map(DeliveryBody::from).collect();
     Ok(HttpResponse::Ok().json(json!({
         "success": true,

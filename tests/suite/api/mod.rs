@@ -10,6 +10,8 @@ mod limits;
 mod openapi;
 mod register;
 mod status;
+mod webhook_management;
+mod webhook_replay;
 mod webhooks;
 
 use reqwest::Method;

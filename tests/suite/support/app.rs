@@ -302,6 +302,12 @@ impl TestApp {
         self.json(Method::PATCH, partner, path, body).await
     }
 
+    /// DELETE with a key.
+    pub async fn delete(&self, partner: &TestPartner, path: &str) -> Answer {
+        self.send(Method::DELETE, path, &[("x-api-key", &partner.key)], None)
+            .await
+    }
+
     async fn json(
         &self,
         method: Method,
