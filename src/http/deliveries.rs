@@ -166,15 +166,17 @@ pub async fn replay_range(
         let text = fields.text(name)?;
         text.map(|text| parsed_instant(name, text)).transpose()
     };
+    let since = instant("since")?.ok_or_else(|| missing("since"))?;
+    let until = instant("until")?;
+    if until.is_some_and(|until| until < since) {
+        return Err(ApiError::field("until", "is before since"));
+    }
     let range = ReplayRange {
-        since: instant("since")?.ok_or_else(|| missing("since"))?,
-        until: instant("until")?.unwrap_or(now),
+        since,
+        until: until.unwrap_or(now),
         only_failed: fields.flag("only_failed")?.unwrap_or(false),
         dry_run: fields.flag("dry_run")?.unwrap_or(false),
     };
-    if range.until < range.since {
-        return Err(ApiError::field("until", "is before since"));
-    }
     let partner_id = partner.partner.id;
     let audit = actor(&partner).audit("webhook.replay", partner_id, id);
     let asked = state.store.requeue_range(partner_id, id, range, now, audit);

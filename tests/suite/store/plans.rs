@@ -5,6 +5,7 @@ use std::sync::{Mutex, Once};
 
 use diesel::connection::InstrumentationEvent;
 use ussd_status::domain::delivery::{Attempt, AttemptVerdict};
+use ussd_status::domain::delivery_record::{DeliveryPage, DeliveryState, ReplayRange};
 use ussd_status::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
 use ussd_status::domain::status::Status;
 use ussd_status::domain::status_update::ResultClass;
@@ -12,7 +13,9 @@ use ussd_status::domain::transaction::IdField;
 use ussd_status::store::Capacity;
 
 use crate::support::TestStore;
-use crate::support::build::{conversation, msisdn, registration, registration_with, search, stk};
+use crate::support::build::{
+    audit, conversation, msisdn, registration, registration_with, search, stk,
+};
 
 static HEARD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -164,6 +167,35 @@ async fn live(db: &TestStore) {
         verdict: AttemptVerdict::Dead,
     });
     db.store.record_attempts(attempts.collect()).await.unwrap();
+    for state in [
+        None,
+        Some(DeliveryState::Pending),
+        Some(DeliveryState::Dead),
+    ] {
+        let page = DeliveryPage {
+            state,
+            before: None,
+            limit: 1,
+        };
+        let listed = db.store.list_deliveries(partner, endpoint, page);
+        listed.await.unwrap();
+    }
+    let id = claimed[0].id;
+    db.store.find_delivery(partner, id).await.unwrap();
+    let asked = db.store.requeue_delivery(partner, id, db.now(), audit());
+    asked.await.unwrap();
+    for only_failed in [true, false] {
+        let range = ReplayRange {
+            since: db.now() - chrono::Duration::days(1),
+            until: db.now(),
+            only_failed,
+            dry_run: false,
+        };
+        let asked = db
+            .store
+            .requeue_range(partner, endpoint, range, db.now(), audit());
+        asked.await.unwrap();
+    }
 }
 
 /// The tables that grow.
