@@ -9,7 +9,7 @@ use standardwebhooks::Webhook;
 use super::*;
 use crate::domain::clock::{Instant, ManualClock, SystemClock};
 use crate::domain::delivery::{Endpoint, Pace};
-use crate::domain::identity::{KeyId, TransactionId};
+use crate::domain::identity::{KeyId, PartnerId, TransactionId};
 use crate::domain::ledger::{Attachment, Command, Outcome, Registration};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::msisdn::Msisdn;

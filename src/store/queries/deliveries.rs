@@ -142,6 +142,17 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
             .text(Value::from(gone.clone()).to_string()),
         );
     }
+    // Then endpoints, then deliveries: whoever changes both takes them in this order, so that nobody waits in a circle.
+    statements.extend(failing_since(attempts));
+    if !gone.is_empty() {
+        statements.push(
+            Statement::new(format!(
+                "UPDATE endpoints SET disabled_at = r.at FROM {} AS r WHERE endpoints.id = r.id AND endpoints.disabled_at IS NULL",
+                DIALECT.rows("$1", &[("id", Type::Id), ("at", Type::Instant)])
+            ))
+            .text(Value::from(gone.clone()).to_string()),
+        );
+    }
     statements.extend([
         Statement::new(format!(
             "UPDATE deliveries SET state = r.state, attempts = r.attempts, due_at = r.due_at, is_leased = false, \
@@ -192,17 +203,9 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
                     &[("id", Type::Id), ("at", Type::Instant), ("partner_id", Type::Id)]
                 )
             ))
-            .text(Value::from(gone.clone()).to_string()),
-        );
-        statements.push(
-            Statement::new(format!(
-                "UPDATE endpoints SET disabled_at = r.at FROM {} AS r WHERE endpoints.id = r.id AND endpoints.disabled_at IS NULL",
-                DIALECT.rows("$1", &[("id", Type::Id), ("at", Type::Instant)])
-            ))
             .text(Value::from(gone).to_string()),
         );
     }
-    statements.extend(failing_since(attempts));
     statements
 }
 

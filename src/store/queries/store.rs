@@ -561,12 +561,22 @@ impl Store for Adapter {
     async fn migrate(&self) -> Result<Vec<String>, StoreError> {
         // SQLite has no lock to wait at while migrating: who loses to another process looks again.
         let tries = if self.is_embedded() { 3 } else { 1 };
+        // What was applied before a try failed is applied.
+        let mut applied = Vec::new();
         for _ in 1..tries {
-            if let Ok(done) = self.migrate_once().await {
-                return Ok(done);
+            match self.migrate_once().await {
+                Ok((done, failure)) => {
+                    applied.extend(done);
+                    if failure.is_none() {
+                        return Ok(applied);
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "migrating will be tried again"),
             }
         }
-        self.migrate_once().await
+        let (done, failure) = self.migrate_once().await?;
+        applied.extend(done);
+        failure.map_or(Ok(applied), |reason| Err(StoreError::Unavailable(reason)))
     }
 
     async fn list_pending_migrations(&self) -> Result<Vec<String>, StoreError> {
@@ -586,15 +596,18 @@ impl Store for Adapter {
 }
 
 impl Adapter {
-    async fn migrate_once(&self) -> Result<Vec<String>, StoreError> {
+    /// The names of what was applied, and why it went no further.
+    async fn migrate_once(&self) -> Result<(Vec<String>, Option<String>), StoreError> {
         self.migrated(|harness| {
             let pending = harness.pending_migrations(MIGRATIONS)?;
             let mut applied = Vec::with_capacity(pending.len());
             for migration in &pending {
-                harness.run_migration(migration)?;
+                if let Err(error) = harness.run_migration(migration) {
+                    return Ok((applied, Some(error.to_string())));
+                }
                 applied.push(migration.name().to_string());
             }
-            Ok(applied)
+            Ok((applied, None))
         })
         .await
     }

@@ -137,7 +137,9 @@ fn leak(text: String) -> &'static str {
 async fn every_operation_answers_as_documented() {
     let document = Document::read();
     let mut seen = BTreeSet::new();
-    let mut walk = Walk::start(&document, &[], &mut seen).await;
+    // Wrong keys are counted by address: each operation is asked from one of its own.
+    let behind_a_proxy = [("TRUSTED_PROXIES", "127.0.0.1")];
+    let mut walk = Walk::start(&document, &behind_a_proxy, &mut seen).await;
     as_the_examples_say(&mut walk).await;
     refuses_as_documented(&mut walk).await;
     takes_callbacks_as_documented(&mut walk).await;
@@ -261,10 +263,11 @@ async fn refuses_as_documented(walk: &mut Walk<'_>) {
     let change = |_: &mut _| {};
     let idle = walk.app.another_key(walk.partner.id, &scopes, change).await;
     let idle = leak(idle);
-    for operation in document.operations() {
+    for (number, operation) in document.operations().into_iter().enumerate() {
         if !operation.wants_key() {
             continue;
         }
+        let source = leak(format!("192.0.2.{number}"));
         let with = |key: &'static str| {
             move || Call {
                 key: Some(key),
@@ -273,8 +276,11 @@ async fn refuses_as_documented(walk: &mut Walk<'_>) {
         };
         walk.refused(operation, 401, "AUTH_1001", Call::default)
             .await;
-        walk.refused(operation, 401, "AUTH_1002", with("us_wrong"))
-            .await;
+        let wrong = || Call {
+            headers: vec![("x-forwarded-for", source)],
+            ..with("us_wrong")()
+        };
+        walk.refused(operation, 401, "AUTH_1002", wrong).await;
         walk.refused(operation, 403, "AUTH_1003", with(idle)).await;
         if operation.takes_body() {
             for (status, code, media, body) in [
