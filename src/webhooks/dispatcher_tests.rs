@@ -8,7 +8,7 @@ use standardwebhooks::Webhook;
 
 use super::*;
 use crate::domain::clock::{Instant, ManualClock, SystemClock};
-use crate::domain::delivery::{Endpoint, Pace};
+use crate::domain::delivery::{Endpoint, Pace, RETRY_PAUSES_SECONDS};
 use crate::domain::identity::{KeyId, PartnerId, TransactionId};
 use crate::domain::ledger::{Attachment, Command, Outcome, Registration};
 use crate::domain::money::{Amount, Currency};
@@ -253,10 +253,12 @@ async fn the_tenth_failure_makes_a_dead_letter() {
     house.endpoint(&receiver).await;
     house.register("order-1").await;
     let mut dispatcher = house.dispatcher();
-    for _ in 0..10 {
+    // Each pause with all its jitter, and no longer: in five days the whole endpoint would be given up.
+    let pauses = RETRY_PAUSES_SECONDS.map(|seconds| seconds * 12 / 10 + 1);
+    for pause in pauses.into_iter().chain([1]) {
         assert_eq!(house.pending().await, 1);
         attempt(&mut dispatcher, &mut receiver, 307).await;
-        house.clock.advance(chrono::Duration::hours(29));
+        house.clock.advance(chrono::Duration::seconds(pause));
     }
     assert_eq!(house.pending().await, 0);
     assert_eq!(dispatcher.step().await.unwrap(), step(0, 0));
