@@ -25,6 +25,7 @@ use crate::settings::Settings;
 use crate::store::{self, HOUR_COUNTER_SPAN, Retention, Store, StoreError, StoreSettings};
 use crate::telemetry::UPKEEP_EVERY;
 use crate::vault::Vault;
+use crate::webhooks::Endpoints;
 use crate::webhooks::dispatcher::Dispatcher;
 use crate::webhooks::sender::{Limits, Sender};
 
@@ -151,6 +152,8 @@ impl Application {
             (workers.clone(), cancel.clone()),
         ));
         let (feed, waker) = Feed::open(Arc::clone(&store));
+        let sender = Sender::new(settings.webhook_allow_private, Limits::default())
+            .map_err(|error| StartError::Settings(error.to_string()))?;
         let state = Data::new(State {
             payments: Arc::clone(&payments),
             vault: Arc::clone(&vault),
@@ -163,6 +166,13 @@ impl Application {
                 Arc::clone(&vault),
                 Arc::clone(&clock),
             )),
+            endpoints: Endpoints::new(
+                Arc::clone(&store),
+                Arc::clone(&vault),
+                Arc::clone(&clock),
+                sender.clone(),
+                settings.webhook_allow_private,
+            ),
             keys: Keys::default(),
             proxies: Proxies(settings.trusted_proxies.clone()),
             callback_allowed_ips: settings.callback_allowed_ips.clone(),
@@ -186,8 +196,6 @@ impl Application {
             }
             None => None,
         };
-        let sender = Sender::new(settings.webhook_allow_private, Limits::default())
-            .map_err(|error| StartError::Settings(error.to_string()))?;
         let reconciler = Reconciler::new(
             Arc::clone(&store),
             Arc::clone(&clock),

@@ -12,7 +12,9 @@ mod reconcile;
 mod serve;
 mod simulator;
 mod webhook;
+mod webhook_changes;
 mod webhook_check;
+mod webhook_deliveries;
 mod webhook_listen;
 
 use std::process::ExitCode;
@@ -214,4 +216,9 @@ pub fn vault(settings: &Settings) -> Result<Vault, CliError> {
             "MASTER_KEY or MASTER_KEY_PREVIOUS: what was found {error}"
         ))
     })
+}
+
+/// An instant as answers write it.
+pub fn timestamp(at: crate::domain::clock::Instant) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }

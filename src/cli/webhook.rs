@@ -1,17 +1,16 @@
-//! `webhook create`, `list`, `remove`; `listen` and `check` have files of their own.
+//! `webhook create`, `list`, `remove`; the other commands are in the files beside.
 
 use chrono::SecondsFormat;
 use clap::Subcommand;
 use serde_json::json;
 
 use super::output::JsonArguments;
-use super::{CliError, Desk, Output, vault, webhook_check, webhook_listen};
-use crate::domain::delivery::Endpoint;
+use super::webhook_changes::{self, UpdateArguments, actor, endpoints, known_events, pace};
+use super::webhook_deliveries::{self, DeliveriesArguments, ReplayArguments};
+use super::{CliError, Desk, Output, webhook_check, webhook_listen};
 use crate::domain::identity::{EndpointId, PartnerId};
-use crate::domain::timeline::EVENT_TYPES;
-use crate::settings::{Settings, Sources};
-use crate::webhooks::address_guard;
-use crate::webhooks::signature::Secret;
+use crate::settings::Sources;
+use crate::webhooks::endpoints::NewEndpoint;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -30,6 +29,12 @@ pub enum WebhookCommand {
         /// For people
         #[arg(long)]
         description: Option<String>,
+        /// Requests at the same time, 1 to 64; 8 unless told
+        #[arg(long)]
+        concurrency: Option<u32>,
+        /// Deliveries a second at most, 1 to 1000; no limit unless told
+        #[arg(long, value_name = "PER_SECOND")]
+        rate: Option<u32>,
         #[command(flatten)]
         output: JsonArguments,
     },
@@ -45,6 +50,40 @@ pub enum WebhookCommand {
     Listen(webhook_listen::ListenArguments),
     /// Send a receiver a valid, a tampered, an old, a repeated and an unknown event, and print how it did
     Check(webhook_check::CheckArguments),
+    /// Change an endpoint; what is not told stays
+    Update(UpdateArguments),
+    /// Tell an endpoint again
+    Enable {
+        /// The endpoint
+        id: EndpointId,
+        #[command(flatten)]
+        output: JsonArguments,
+    },
+    /// Tell an endpoint nothing more, until it is enabled
+    Disable {
+        /// The endpoint
+        id: EndpointId,
+        #[command(flatten)]
+        output: JsonArguments,
+    },
+    /// Make a new signing secret, shown this once; the one before signs too for 24 hours
+    RotateSecret {
+        /// The endpoint
+        id: EndpointId,
+        #[command(flatten)]
+        output: JsonArguments,
+    },
+    /// Send a test event now
+    Test {
+        /// The endpoint
+        id: EndpointId,
+        #[command(flatten)]
+        output: JsonArguments,
+    },
+    /// An endpoint's deliveries with their attempts, the latest event first
+    Deliveries(DeliveriesArguments),
+    /// Send events again: one delivery, or what happened in a range of time
+    Replay(ReplayArguments),
     /// Remove an endpoint
     Remove {
         /// The endpoint
@@ -61,13 +100,42 @@ pub async fn run(command: WebhookCommand, sources: &Sources) -> Result<(), CliEr
             url,
             events,
             description,
+            concurrency,
+            rate,
             output,
-        } => create(sources, partner, url, events, description, output).await,
+        } => {
+            let new = NewEndpoint {
+                url,
+                events: known_events(events)?,
+                description,
+                pace: pace(concurrency, rate)?,
+            };
+            create(sources, partner, new, output).await
+        }
         WebhookCommand::List { partner, output } => {
             list(&Desk::open(sources).await?, partner, output).await
         }
         WebhookCommand::Listen(arguments) => webhook_listen::run(arguments, sources).await,
         WebhookCommand::Check(arguments) => webhook_check::run(arguments).await,
+        WebhookCommand::Update(arguments) => webhook_changes::update(sources, arguments).await,
+        WebhookCommand::Enable { id, output } => {
+            webhook_changes::set_enabled(sources, id, true, output).await
+        }
+        WebhookCommand::Disable { id, output } => {
+            webhook_changes::set_enabled(sources, id, false, output).await
+        }
+        WebhookCommand::RotateSecret { id, output } => {
+            webhook_changes::rotate_secret(sources, id, output).await
+        }
+        WebhookCommand::Test { id, output } => {
+            webhook_changes::send_test(sources, id, output).await
+        }
+        WebhookCommand::Deliveries(arguments) => {
+            webhook_deliveries::list(&Desk::open(sources).await?, arguments).await
+        }
+        WebhookCommand::Replay(arguments) => {
+            webhook_deliveries::replay(&Desk::open(sources).await?, arguments).await
+        }
         WebhookCommand::Remove { id, output } => {
             remove(&Desk::open(sources).await?, id, output).await
         }
@@ -77,57 +145,18 @@ pub async fn run(command: WebhookCommand, sources: &Sources) -> Result<(), CliEr
 async fn create(
     sources: &Sources,
     partner: PartnerId,
-    url: String,
-    events: Vec<String>,
-    description: Option<String>,
+    new: NewEndpoint,
     output: JsonArguments,
 ) -> Result<(), CliError> {
-    if let Some(unknown) = events
-        .iter()
-        .find(|event| !EVENT_TYPES.contains(&event.as_str()))
-    {
-        return Err(CliError::Usage(format!(
-            "--event: {unknown:?} is not an event type; accepted are {}",
-            EVENT_TYPES.join(", ")
-        )));
-    }
-    let settings = Settings::read(sources)?;
-    let vault = vault(&settings)?;
-    let allow_private = settings.webhook_allow_private;
-    let wrong = |error: address_guard::UrlError| CliError::Usage(format!("--url: {error}"));
-    let url = address_guard::check_url(&url, allow_private).map_err(wrong)?;
-    address_guard::resolve_and_check(&url, allow_private)
-        .await
-        .map_err(wrong)?;
-    let desk = Desk::open(sources).await?;
+    let (desk, endpoints) = endpoints(sources).await?;
     desk.partner(partner).await?;
-    let failed = |error: crate::vault::VaultError| CliError::Failed(error.to_string());
-    let secret = Secret::generate().map_err(failed)?;
-    let now = desk.clock.now();
-    let id = EndpointId::new(now);
-    let sealed_secret = vault
-        .seal(&format!("endpoint:{id}"), secret.reveal().as_bytes())
-        .map_err(failed)?;
-    let endpoint = Endpoint {
-        id,
-        partner_id: partner,
-        url: url.to_string(),
-        events,
-        description,
-        sealed_secret,
-        disabled_at: None,
-        created_at: now,
-        transaction_id: None,
-    };
-    let audit = Desk::audit("webhook.create", Some(partner), id);
-    desk.store.insert_endpoint(endpoint, audit).await?;
-    let shown = secret.reveal();
+    let (endpoint, secret) = endpoints.create(partner, new, &actor()).await?;
     Output::answer(
         output.json,
-        &json!({"id": id.to_string(), "url": url.as_str(), "secret": shown.as_str()}),
+        &json!({"id": endpoint.id.to_string(), "url": endpoint.url, "secret": secret.as_str()}),
         &[
-            format!("endpoint {id} {url}"),
-            format!("secret {}", shown.as_str()),
+            format!("endpoint {} {}", endpoint.id, endpoint.url),
+            format!("secret {}", secret.as_str()),
             "The secret is shown this once.".to_owned(),
         ],
     );
@@ -148,6 +177,8 @@ async fn list(desk: &Desk, partner: PartnerId, output: JsonArguments) -> Result<
                 "events": endpoint.events,
                 "description": endpoint.description,
                 "enabled": endpoint.disabled_at.is_none(),
+                "concurrency": endpoint.pace.concurrency,
+                "rate_per_second": endpoint.pace.rate_per_second,
                 "created_at": timestamp(endpoint.created_at),
             })
         })

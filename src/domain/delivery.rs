@@ -27,7 +27,81 @@ pub struct Endpoint {
     pub created_at: Instant,
     /// Set if it is told of this one transaction only.
     pub transaction_id: Option<TransactionId>,
+    /// The secret before the last rotation, and until when it signs too.
+    pub previous_secret: Option<PreviousSecret>,
+    /// The first failed attempt after which none succeeded.
+    pub failing_since: Option<Instant>,
+    /// How it wants to be sent to.
+    pub pace: Pace,
 }
+
+/// A secret that was rotated away.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PreviousSecret {
+    /// Encrypted as the present one is.
+    pub sealed: Vec<u8>,
+    /// It signs before this.
+    pub until: Instant,
+}
+
+/// How fast an endpoint wants to be sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Requests at the same time, 1 to [`ENDPOINT_CONCURRENCY_MAX`].
+    pub concurrency: u32,
+    /// Deliveries begun in any one second by one instance of the service, 1 to [`ENDPOINT_RATE_MAX`]; none: no limit.
+    pub rate_per_second: Option<u32>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            concurrency: ENDPOINT_CONCURRENCY,
+            rate_per_second: None,
+        }
+    }
+}
+
+/// What is to change of an endpoint; what is `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndpointChange {
+    /// Where to.
+    pub url: Option<String>,
+    /// Which event types; empty means all.
+    pub events: Option<Vec<String>>,
+    /// For people.
+    pub description: Option<String>,
+    /// Whether it gets anything.
+    pub enabled: Option<bool>,
+    /// Requests at the same time.
+    pub concurrency: Option<u32>,
+    /// Deliveries a second; `Some(None)` lifts the limit.
+    pub rate_per_second: Option<Option<u32>>,
+}
+
+/// An endpoint with something due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueEndpoint {
+    /// Its partner.
+    pub partner_id: PartnerId,
+    /// Its id.
+    pub endpoint_id: EndpointId,
+    /// How fast it wants it.
+    pub pace: Pace,
+}
+
+/// Endpoints a partner may have.
+pub const ENDPOINTS_MAX: i64 = 20;
+/// Requests to one endpoint at the same time, unless it asks for something else.
+pub const ENDPOINT_CONCURRENCY: u32 = 8;
+/// The most it may ask for.
+pub const ENDPOINT_CONCURRENCY_MAX: u32 = 64;
+/// The most deliveries a second that an endpoint may name as its limit.
+pub const ENDPOINT_RATE_MAX: u32 = 1_000;
+/// How long the secret before a rotation goes on signing.
+pub const ROTATION_OVERLAP: Duration = Duration::hours(24);
+/// An endpoint that fails for so long without one success is disabled.
+pub const FAILING_PATIENCE: Duration = Duration::days(5);
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -76,6 +150,8 @@ pub struct Attempt {
     pub response: Option<String>,
     /// What follows from it.
     pub verdict: AttemptVerdict,
+    /// Since when the endpoint was failing when the delivery was claimed.
+    pub failing_since: Option<Instant>,
 }
 
 /// What follows from an attempt.
@@ -89,6 +165,8 @@ pub enum AttemptVerdict {
     Dead,
     /// The endpoint said 410 Gone: given up, and the endpoint is disabled.
     Gone,
+    /// The endpoint has failed for [`FAILING_PATIENCE`] without one success: given up, and the endpoint is disabled.
+    GivenUp,
 }
 
 /// How long a worker may hold a delivery: a killed process delays it no longer.

@@ -5,6 +5,7 @@ pub mod account;
 pub mod asking;
 pub mod clock;
 pub mod delivery;
+pub mod delivery_record;
 pub mod identity;
 pub mod ledger;
 pub mod money;

@@ -8,6 +8,7 @@ mod authentication;
 mod bulk_status;
 mod callbacks;
 mod clickpesa;
+mod deliveries;
 mod error;
 mod events;
 mod mpesa;
@@ -20,6 +21,7 @@ mod request;
 mod transaction_status;
 mod transactions;
 mod wait;
+mod webhooks;
 mod wire;
 
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use crate::payments::Payments;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::vault::Vault;
+use crate::webhooks::Endpoints;
 use error::{ApiError, ErrorCode};
 
 pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
@@ -66,6 +69,8 @@ pub struct State {
     pub feed: Feed,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
+    /// The partners' webhook endpoints.
+    pub endpoints: Endpoints,
     /// Known keys.
     pub keys: Keys,
     /// Whose word on addresses is believed.
@@ -170,6 +175,7 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
         );
     mpesa::routes(config, state);
     clickpesa::routes(config, state);
+    webhook_routes(config, write);
     for (path, kind) in GUIDE_CALLBACKS {
         config.service(resource(path, "POST").route(web::post().to(
             move |state: Data<State>, request: HttpRequest, payload: Payload| {
@@ -184,6 +190,43 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
         .service(resource("/openapi.yaml", "GET").route(web::get().to(operation::openapi)));
     pages::routes(config);
     config.default_service(web::to(not_found));
+}
+
+/// Webhook endpoints and their deliveries.
+fn webhook_routes(config: &mut ServiceConfig, write: &Quota) {
+    let keyed = |route| keyed(route, write, Scope::WebhooksWrite);
+    config
+        .service(
+            resource("/api/ussd/webhooks", "GET, POST")
+                .route(keyed(web::get().to(webhooks::list)))
+                .route(keyed(web::post().to(webhooks::create))),
+        )
+        .service(
+            resource("/api/ussd/webhooks/{webhook_id}", "GET, PATCH, DELETE")
+                .route(keyed(web::get().to(webhooks::find)))
+                .route(keyed(web::patch().to(webhooks::change)))
+                .route(keyed(web::delete().to(webhooks::remove))),
+        )
+        .service(
+            resource("/api/ussd/webhooks/{webhook_id}/rotate-secret", "POST")
+                .route(keyed(web::post().to(webhooks::rotate_secret))),
+        )
+        .service(
+            resource("/api/ussd/webhooks/{webhook_id}/test", "POST")
+                .route(keyed(web::post().to(webhooks::send_test))),
+        )
+        .service(
+            resource("/api/ussd/webhooks/{webhook_id}/deliveries", "GET")
+                .route(keyed(web::get().to(deliveries::list))),
+        )
+        .service(
+            resource("/api/ussd/webhooks/{webhook_id}/replay", "POST")
+                .route(keyed(web::post().to(deliveries::replay_range))),
+        )
+        .service(
+            resource("/api/ussd/webhooks/deliveries/{delivery_id}/replay", "POST")
+                .route(keyed(web::post().to(deliveries::replay_one))),
+        );
 }
 
 /// The operator's own address.

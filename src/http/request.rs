@@ -100,6 +100,20 @@ fn check_media_type(request: &HttpRequest) -> Result<(), ApiError> {
     }
 }
 
+/// Where no body is wanted: nothing at all, or an empty object.
+///
+/// # Errors
+/// As [`json_object`]; VALIDATION_1002 for any field.
+pub async fn no_body(request: &HttpRequest, payload: Payload) -> Result<(), ApiError> {
+    let bytes = body(payload).await?;
+    Query::parse(request.query_string(), &[])?;
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    check_media_type(request)?;
+    Fields::parse(&bytes)?.only(&[])
+}
+
 /// A JSON object's members in order, repeated ones kept.
 struct Object(Vec<(String, Value)>);
 
@@ -169,6 +183,10 @@ impl Fields {
             .iter()
             .find(|(name, _)| !known.contains(&name.as_str()))
         {
+            Some((name, _)) if known.is_empty() => Err(ApiError::field(
+                quote(name),
+                "is not a field here; none is accepted",
+            )),
             Some((name, _)) => Err(ApiError::field(
                 quote(name),
                 format!("is not a field here; accepted are {}", known.join(", ")),
@@ -203,6 +221,49 @@ impl Fields {
     /// As [`Fields::text`], and VALIDATION_1002 when it is missing.
     pub fn required_text(&self, name: &str) -> Result<&str, ApiError> {
         self.text(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// A field that is true or false.
+    ///
+    /// # Errors
+    /// VALIDATION_1003 for another type.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(other) => Err(wrong_type(name, "true or false", other)),
+        }
+    }
+
+    /// A whole number within a range.
+    ///
+    /// # Errors
+    /// VALIDATION_1003 for another type, VALIDATION_1002 for a number that is not whole or not in the range.
+    pub fn whole_number(
+        &self,
+        name: &str,
+        range: std::ops::RangeInclusive<u32>,
+    ) -> Result<Option<u32>, ApiError> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Number(number)) => number
+                .as_u64()
+                .and_then(|number| u32::try_from(number).ok())
+                .filter(|number| range.contains(number))
+                .map(Some)
+                .ok_or_else(|| {
+                    ApiError::field(
+                        name,
+                        format!(
+                            "is {}; accepted is a whole number from {} to {}",
+                            quote(&number.to_string()),
+                            range.start(),
+                            range.end()
+                        ),
+                    )
+                }),
+            Some(other) => Err(wrong_type(name, "a whole number", other)),
+        }
     }
 
     /// A list of texts; absent is empty.
@@ -373,13 +434,17 @@ impl Query {
         self.parsed(
             name,
             "a time in RFC 3339 such as 2025-01-10T12:34:56Z (a + in a query string is written %2B)",
-            |text| {
-                let at = chrono::DateTime::parse_from_rfc3339(text).ok()?.to_utc();
-                // What a timestamp column can hold.
-                (1970..=9999).contains(&chrono::Datelike::year(&at)).then_some(at)
-            },
+            instant,
         )
     }
+}
+
+/// An instant in RFC 3339 that a timestamp column can hold.
+pub fn instant(text: &str) -> Option<Instant> {
+    let at = chrono::DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    (1970..=9999)
+        .contains(&chrono::Datelike::year(&at))
+        .then_some(at)
 }
 
 /// Whose `X-Forwarded-For` is believed.

@@ -3,6 +3,7 @@
 
 mod batcher;
 pub mod columns;
+mod delivery_rows;
 mod dialect;
 mod error;
 mod event_page;
@@ -31,8 +32,13 @@ use tokio::sync::broadcast;
 
 use crate::domain::account::Account;
 use crate::domain::clock::{Clock, Instant};
-use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
-use crate::domain::identity::{AccountId, CallbackId, EndpointId, KeyId, PartnerId, TransactionId};
+use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
+use crate::domain::delivery_record::{
+    DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
+};
+use crate::domain::identity::{
+    AccountId, CallbackId, DeliveryId, EndpointId, KeyId, PartnerId, TransactionId,
+};
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
@@ -355,6 +361,37 @@ pub trait Store: Send + Sync + 'static {
     async fn insert_endpoint(&self, endpoint: Endpoint, audit: Audit) -> Result<(), StoreError>;
     /// A partner's endpoints, oldest first.
     async fn list_endpoints(&self, partner: PartnerId) -> Result<Vec<Endpoint>, StoreError>;
+    /// Keeps a new webhook endpoint unless its partner has `max` already; whether it did.
+    async fn insert_endpoint_within(
+        &self,
+        endpoint: Endpoint,
+        max: i64,
+        audit: Audit,
+    ) -> Result<bool, StoreError>;
+    /// One endpoint, of this partner if one is named. Those for one transaction only are not found.
+    async fn find_endpoint(
+        &self,
+        partner: Option<PartnerId>,
+        id: EndpointId,
+    ) -> Result<Option<Endpoint>, StoreError>;
+    /// Changes an endpoint; how it then stands. One that is disabled is owed nothing any more.
+    async fn update_endpoint(
+        &self,
+        partner: PartnerId,
+        id: EndpointId,
+        change: EndpointChange,
+        now: Instant,
+        audit: Audit,
+    ) -> Result<Option<Endpoint>, StoreError>;
+    /// Puts a new sealed secret in the place of the present one, which signs too before `until`.
+    async fn rotate_endpoint_secret(
+        &self,
+        partner: PartnerId,
+        id: EndpointId,
+        sealed_secret: Vec<u8>,
+        until: Instant,
+        audit: Audit,
+    ) -> Result<Option<Endpoint>, StoreError>;
     /// Removes an endpoint; false if there is none.
     async fn remove_endpoint(
         &self,
@@ -362,12 +399,43 @@ pub trait Store: Send + Sync + 'static {
         at: Instant,
         audit: Audit,
     ) -> Result<bool, StoreError>;
+    /// Keeps a line of the audit log for what changes nothing here.
+    async fn record_audit(&self, audit: Audit) -> Result<(), StoreError>;
+
+    /// An endpoint's deliveries with their attempts, the latest event first.
+    async fn list_deliveries(
+        &self,
+        partner: PartnerId,
+        endpoint: EndpointId,
+        page: DeliveryPage,
+    ) -> Result<Vec<DeliveryRecord>, StoreError>;
+    /// One delivery with its attempts.
+    async fn find_delivery(
+        &self,
+        partner: PartnerId,
+        id: DeliveryId,
+    ) -> Result<Option<DeliveryRecord>, StoreError>;
+    /// Makes a delivery pending again; its attempts count on.
+    async fn requeue_delivery(
+        &self,
+        partner: PartnerId,
+        id: DeliveryId,
+        now: Instant,
+        audit: Audit,
+    ) -> Result<OneReplayed, StoreError>;
+    /// Makes an endpoint's deliveries of a range of events pending again, and makes those it never had, in the order of
+    /// the feed; what is pending already stays as it is.
+    async fn requeue_range(
+        &self,
+        partner: PartnerId,
+        endpoint: EndpointId,
+        range: ReplayRange,
+        now: Instant,
+        audit: Audit,
+    ) -> Result<RangeReplayed, StoreError>;
 
     /// The endpoints that have a delivery due.
-    async fn list_due_endpoints(
-        &self,
-        now: Instant,
-    ) -> Result<Vec<(PartnerId, EndpointId)>, StoreError>;
+    async fn list_due_endpoints(&self, now: Instant) -> Result<Vec<DueEndpoint>, StoreError>;
     /// Takes a lease on due deliveries, up to each endpoint's capacity, in order within a transaction.
     async fn claim_deliveries(
         &self,

@@ -12,7 +12,7 @@ use super::columns::{At, Id, IdSql, InstantSql};
 use super::schema;
 use crate::domain::account::Account;
 use crate::domain::clock::Instant;
-use crate::domain::delivery::{ClaimedDelivery, Endpoint};
+use crate::domain::delivery::{ClaimedDelivery, DueEndpoint, Endpoint, Pace, PreviousSecret};
 use crate::domain::identity::{
     AccountId, DeliveryId, EndpointId, EventId, KeyId, PartnerId, TransactionId,
 };
@@ -345,6 +345,34 @@ pub struct DueEndpointRow {
     pub partner_id: Id,
     #[diesel(sql_type = IdSql)]
     pub endpoint_id: Id,
+    #[diesel(sql_type = Integer)]
+    pub concurrency: i32,
+    #[diesel(sql_type = Nullable<Integer>)]
+    pub rate_per_second: Option<i32>,
+}
+
+impl From<DueEndpointRow> for DueEndpoint {
+    fn from(row: DueEndpointRow) -> Self {
+        Self {
+            partner_id: PartnerId(row.partner_id.0),
+            endpoint_id: EndpointId(row.endpoint_id.0),
+            pace: pace(row.concurrency, row.rate_per_second),
+        }
+    }
+}
+
+fn pace(concurrency: i32, rate_per_second: Option<i32>) -> Pace {
+    Pace {
+        concurrency: u32::try_from(concurrency).unwrap_or(1).max(1),
+        rate_per_second: rate_per_second.and_then(|rate| u32::try_from(rate).ok()),
+    }
+}
+
+fn previous_secret(sealed: Option<Vec<u8>>, until: Option<At>) -> Option<PreviousSecret> {
+    Some(PreviousSecret {
+        sealed: sealed?,
+        until: until?.0,
+    })
 }
 
 /// What is waiting.
@@ -446,6 +474,12 @@ pub struct ClaimedRow {
     pub url: String,
     #[diesel(sql_type = diesel::sql_types::Binary)]
     pub sealed_secret: Vec<u8>,
+    #[diesel(sql_type = Nullable<diesel::sql_types::Binary>)]
+    pub previous_sealed_secret: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<InstantSql>)]
+    pub previous_secret_until: Option<At>,
+    #[diesel(sql_type = Nullable<InstantSql>)]
+    pub failing_since: Option<At>,
     #[diesel(sql_type = InstantSql)]
     pub endpoint_created_at: At,
     #[diesel(embed)]
@@ -478,6 +512,12 @@ impl TryFrom<ClaimedRow> for ClaimedDelivery {
                 disabled_at: None,
                 created_at: row.endpoint_created_at.0,
                 transaction_id: None,
+                previous_secret: previous_secret(
+                    row.previous_sealed_secret,
+                    row.previous_secret_until,
+                ),
+                failing_since: row.failing_since.map(|at| at.0),
+                pace: Pace::default(),
             },
             event,
             attempts: u32::try_from(row.attempts).unwrap_or_default(),
@@ -637,6 +677,16 @@ pub struct EndpointRow {
     pub disabled_at: Option<At>,
     pub created_at: At,
     pub transaction_id: Option<Id>,
+    pub previous_sealed_secret: Option<Vec<u8>>,
+    pub previous_secret_until: Option<At>,
+    pub failing_since: Option<At>,
+    pub concurrency: i32,
+    pub rate_per_second: Option<i32>,
+}
+
+/// A limit as its column keeps it.
+pub fn limit_column(limit: u32) -> i32 {
+    i32::try_from(limit).unwrap_or(i32::MAX)
 }
 
 impl EndpointRow {
@@ -651,6 +701,17 @@ impl EndpointRow {
             disabled_at: endpoint.disabled_at.map(At),
             created_at: At(endpoint.created_at),
             transaction_id: endpoint.transaction_id.map(|id| Id(id.0)),
+            previous_sealed_secret: endpoint
+                .previous_secret
+                .as_ref()
+                .map(|secret| secret.sealed.clone()),
+            previous_secret_until: endpoint
+                .previous_secret
+                .as_ref()
+                .map(|secret| At(secret.until)),
+            failing_since: endpoint.failing_since.map(At),
+            concurrency: limit_column(endpoint.pace.concurrency),
+            rate_per_second: endpoint.pace.rate_per_second.map(limit_column),
         }
     }
 }
@@ -672,6 +733,9 @@ impl From<EndpointRow> for Endpoint {
             disabled_at: row.disabled_at.map(|at| at.0),
             created_at: row.created_at.0,
             transaction_id: row.transaction_id.map(|id| TransactionId(id.0)),
+            previous_secret: previous_secret(row.previous_sealed_secret, row.previous_secret_until),
+            failing_since: row.failing_since.map(|at| at.0),
+            pace: pace(row.concurrency, row.rate_per_second),
         }
     }
 }

@@ -63,6 +63,11 @@ diesel::table! {
         removed_at -> Nullable<InstantSql>,
         created_at -> InstantSql,
         transaction_id -> Nullable<IdSql>,
+        previous_sealed_secret -> Nullable<Binary>,
+        previous_secret_until -> Nullable<InstantSql>,
+        failing_since -> Nullable<InstantSql>,
+        concurrency -> Integer,
+        rate_per_second -> Nullable<Integer>,
     }
 }
 
@@ -263,6 +268,7 @@ diesel::table! {
         is_leased -> Bool,
         created_at -> InstantSql,
         finished_at -> Nullable<InstantSql>,
+        replayed_at -> Nullable<InstantSql>,
     }
 }
 

@@ -8,7 +8,10 @@ use super::body::{event_body, message_id};
 use super::sender::{SendResult, Sender};
 use super::signature::{self, Secret};
 use crate::domain::clock::{Clock, Instant};
-use crate::domain::delivery::{Attempt, AttemptVerdict, ClaimedDelivery, next_attempt_at};
+use crate::domain::delivery::{
+    Attempt, AttemptVerdict, ClaimedDelivery, Endpoint, FAILING_PATIENCE, next_attempt_at,
+};
+use crate::domain::identity::EndpointId;
 use crate::vault::Vault;
 
 const GONE: u16 = 410;
@@ -25,12 +28,13 @@ impl Means {
     /// Makes the attempt; whatever goes wrong is an outcome too.
     pub async fn attempt(self, delivery: ClaimedDelivery) -> Attempt {
         let at = self.clock.now();
-        let result = match self.secret(&delivery) {
-            Some(secret) => self.send(&secret, &delivery, at).await,
-            None => SendResult::not_sent("no signing key".to_owned()),
-        };
+        let body = event_body(&delivery.event);
+        let result = self
+            .send(&delivery.endpoint, message_id(delivery.event.id), body, at)
+            .await;
         let number = delivery.attempts.saturating_add(1);
-        let verdict = judge(&result, number, self.clock.now());
+        let failing_since = delivery.endpoint.failing_since;
+        let verdict = judge(&result, number, failing_since, self.clock.now());
         let attempt = Attempt {
             delivery_id: delivery.id,
             endpoint_id: delivery.endpoint.id,
@@ -42,37 +46,48 @@ impl Means {
             error: result.error.clone(),
             response: result.response.clone(),
             verdict,
+            failing_since,
         };
         self.report(&attempt, &result, &delivery);
         attempt
     }
 
-    async fn send(&self, secret: &Secret, delivery: &ClaimedDelivery, at: Instant) -> SendResult {
-        let body = event_body(&delivery.event);
-        let id = message_id(delivery.event.id);
+    /// Signs a message with every secret that is good at `at`, and posts it; an unsigned one is never sent.
+    pub async fn send(
+        &self,
+        endpoint: &Endpoint,
+        id: String,
+        body: Vec<u8>,
+        at: Instant,
+    ) -> SendResult {
+        let Some(secrets) = self.secrets(endpoint, at) else {
+            return SendResult::not_sent("no signing key".to_owned());
+        };
         let seconds = at.timestamp();
         let headers = [
             (
                 signature::SIGNATURE_HEADER,
-                signature::sign(secret, &id, seconds, &body),
+                signature::sign_with_all(&secrets, &id, seconds, &body),
             ),
             (signature::TIMESTAMP_HEADER, seconds.to_string()),
             (signature::ID_HEADER, id),
         ];
-        self.sender
-            .send(&delivery.endpoint.url, &headers, body, at)
-            .await
+        self.sender.send(&endpoint.url, &headers, body, at).await
     }
 
-    /// The endpoint's secret; an unsigned webhook is never sent.
-    fn secret(&self, delivery: &ClaimedDelivery) -> Option<Secret> {
-        let endpoint = &delivery.endpoint;
-        let owner = format!("endpoint:{}", endpoint.id);
-        let opened = self
-            .vault
-            .as_ref()?
-            .open(&owner, &endpoint.sealed_secret)
-            .ok()?;
+    /// The endpoint's secret and, for a while after a rotation, the one before. `None` without the former.
+    fn secrets(&self, endpoint: &Endpoint, at: Instant) -> Option<Vec<Secret>> {
+        let mut secrets = vec![self.open(endpoint, &endpoint.sealed_secret)?];
+        let previous = endpoint.previous_secret.as_ref();
+        if let Some(previous) = previous.filter(|previous| at < previous.until) {
+            secrets.extend(self.open(endpoint, &previous.sealed));
+        }
+        Some(secrets)
+    }
+
+    fn open(&self, endpoint: &Endpoint, sealed: &[u8]) -> Option<Secret> {
+        let owner = seal_owner(endpoint.id);
+        let opened = self.vault.as_ref()?.open(&owner, sealed).ok()?;
         std::str::from_utf8(&opened).ok()?.parse().ok()
     }
 
@@ -83,6 +98,7 @@ impl Means {
             AttemptVerdict::RetryAt(_) => "retry",
             AttemptVerdict::Dead => "dead",
             AttemptVerdict::Gone => "gone",
+            AttemptVerdict::GivenUp => "given_up",
         };
         metrics::counter!("ussd_status_webhook_attempts_total", "outcome" => outcome).increment(1);
         metrics::histogram!("ussd_status_webhook_duration_seconds")
@@ -98,10 +114,23 @@ impl Means {
     }
 }
 
-fn judge(result: &SendResult, number: u32, now: Instant) -> AttemptVerdict {
+/// Under which name an endpoint's secrets are sealed.
+pub fn seal_owner(id: EndpointId) -> String {
+    format!("endpoint:{id}")
+}
+
+fn judge(
+    result: &SendResult,
+    number: u32,
+    failing_since: Option<Instant>,
+    now: Instant,
+) -> AttemptVerdict {
     match result.status {
         Some(200..=299) => AttemptVerdict::Delivered,
         Some(GONE) => AttemptVerdict::Gone,
+        _ if failing_since.is_some_and(|since| now - since >= FAILING_PATIENCE) => {
+            AttemptVerdict::GivenUp
+        }
         _ => {
             let chance = rand::random_range(0..1_000_000);
             next_attempt_at(number, now, result.retry_after, chance)
@@ -120,7 +149,24 @@ mod tests {
             status,
             ..SendResult::not_sent(String::new())
         };
-        judge(&result, number, SystemClock.now())
+        judge(&result, number, None, SystemClock.now())
+    }
+
+    #[test]
+    fn an_endpoint_that_failed_for_five_days_is_given_up_unless_it_answers_now() {
+        let now = SystemClock.now();
+        let after = |failing: chrono::Duration, status| {
+            let result = SendResult {
+                status: Some(status),
+                ..SendResult::not_sent(String::new())
+            };
+            judge(&result, 1, Some(now - failing), now)
+        };
+        let almost = FAILING_PATIENCE - chrono::Duration::seconds(1);
+        assert!(matches!(after(almost, 500), AttemptVerdict::RetryAt(_)));
+        assert_eq!(after(FAILING_PATIENCE, 500), AttemptVerdict::GivenUp);
+        assert_eq!(after(FAILING_PATIENCE, 200), AttemptVerdict::Delivered);
+        assert_eq!(after(FAILING_PATIENCE, 410), AttemptVerdict::Gone);
     }
 
     #[test]

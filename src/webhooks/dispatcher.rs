@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant as Timer};
 
 use rand::seq::SliceRandom;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -12,16 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::attempt::Means;
+use super::pace::Starts;
 use super::recorder::Recorder;
 use super::sender::Sender;
 use crate::domain::clock::Clock;
-use crate::domain::delivery::{Attempt, AttemptVerdict};
-use crate::domain::identity::{DeliveryId, EndpointId, PartnerId};
+use crate::domain::delivery::{Attempt, AttemptVerdict, DueEndpoint};
+use crate::domain::identity::{DeliveryId, EndpointId};
 use crate::store::{Capacity, CommitNotice, Store, StoreError};
 use crate::vault::Vault;
 
-/// Requests to one endpoint at the same time.
-pub const ENDPOINT_CONCURRENCY: usize = 8;
 /// Requests at the same time to an endpoint whose last attempt failed, so that many hanging ones do not fill the house.
 pub const FAILING_ENDPOINT_CONCURRENCY: usize = 1;
 /// Requests at the same time in all.
@@ -52,6 +51,8 @@ pub struct Dispatcher {
     recorder: Recorder,
     /// Endpoints whose last attempt failed.
     failing: HashSet<EndpointId>,
+    /// When deliveries to endpoints with a limit a second were begun.
+    starts: Starts,
 }
 
 impl Dispatcher {
@@ -73,6 +74,7 @@ impl Dispatcher {
             under_way: HashMap::new(),
             recorder: Recorder::default(),
             failing: HashSet::new(),
+            starts: Starts::default(),
         }
     }
 
@@ -176,6 +178,11 @@ impl Dispatcher {
         }
         let now = self.means.clock.now();
         let due = self.store.list_due_endpoints(now).await?;
+        let limited: HashSet<EndpointId> = due
+            .iter()
+            .filter(|endpoint| endpoint.pace.rate_per_second.is_some())
+            .map(|endpoint| endpoint.endpoint_id)
+            .collect();
         let capacities = self.capacities(due, room);
         if capacities.is_empty() {
             return Ok(0);
@@ -188,6 +195,9 @@ impl Dispatcher {
                 continue;
             }
             let about = (delivery.id, delivery.endpoint.id);
+            if limited.contains(&about.1) {
+                self.starts.began(about.1, Timer::now());
+            }
             let task = self.sends.spawn(self.means.clone().attempt(delivery));
             self.under_way.insert(task.id(), about);
             started += 1;
@@ -204,7 +214,7 @@ impl Dispatcher {
     }
 
     /// Shares the room out: every endpoint that is due and not full gets some, none more than its own limit.
-    fn capacities(&self, mut due: Vec<(PartnerId, EndpointId)>, mut room: usize) -> Vec<Capacity> {
+    fn capacities(&mut self, mut due: Vec<DueEndpoint>, mut room: usize) -> Vec<Capacity> {
         let mut taken: HashMap<EndpointId, usize> = HashMap::new();
         for (_, endpoint) in self.held() {
             *taken.entry(endpoint).or_default() += 1;
@@ -213,14 +223,23 @@ impl Dispatcher {
         due.shuffle(&mut rand::rng());
         let share = room.checked_div(due.len()).unwrap_or_default().max(1);
         let mut capacities = Vec::with_capacity(due.len());
-        for (partner_id, endpoint_id) in due {
+        let now = Timer::now();
+        for DueEndpoint {
+            partner_id,
+            endpoint_id,
+            pace,
+        } in due
+        {
             let limit = if self.failing.contains(&endpoint_id) {
                 FAILING_ENDPOINT_CONCURRENCY
             } else {
-                ENDPOINT_CONCURRENCY
+                usize::try_from(pace.concurrency).unwrap_or(usize::MAX)
             };
             let taken = taken.get(&endpoint_id).copied().unwrap_or_default();
-            let free = limit.saturating_sub(taken).min(share).min(room);
+            let mut free = limit.saturating_sub(taken).min(share).min(room);
+            if let Some(rate) = pace.rate_per_second {
+                free = free.min(self.starts.free(endpoint_id, rate, now));
+            }
             if free > 0 {
                 room -= free;
                 capacities.push(Capacity {

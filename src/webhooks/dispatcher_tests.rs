@@ -8,8 +8,8 @@ use standardwebhooks::Webhook;
 
 use super::*;
 use crate::domain::clock::{Instant, ManualClock, SystemClock};
-use crate::domain::delivery::Endpoint;
-use crate::domain::identity::{KeyId, TransactionId};
+use crate::domain::delivery::{Endpoint, Pace, RETRY_PAUSES_SECONDS};
+use crate::domain::identity::{KeyId, PartnerId, TransactionId};
 use crate::domain::ledger::{Attachment, Command, Outcome, Registration};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::msisdn::Msisdn;
@@ -20,6 +20,9 @@ use crate::vault::new_master_key;
 use crate::webhooks::sender::Limits;
 use crate::webhooks::signature::Secret;
 use crate::webhooks::test_support::{PATIENCE, Receiver};
+
+/// What an endpoint gets unless it asks for something else.
+const ENDPOINT_CONCURRENCY: usize = 8;
 
 struct House {
     store: Arc<dyn Store>,
@@ -107,6 +110,9 @@ impl House {
             disabled_at: None,
             transaction_id: None,
             created_at: now,
+            previous_secret: None,
+            failing_since: None,
+            pace: Pace::default(),
         };
         let audit = self.audit("endpoint.create");
         self.store.insert_endpoint(endpoint, audit).await.unwrap();
@@ -247,10 +253,12 @@ async fn the_tenth_failure_makes_a_dead_letter() {
     house.endpoint(&receiver).await;
     house.register("order-1").await;
     let mut dispatcher = house.dispatcher();
-    for _ in 0..10 {
+    // Each pause with all its jitter, and no longer: in five days the whole endpoint would be given up.
+    let pauses = RETRY_PAUSES_SECONDS.map(|seconds| seconds * 12 / 10 + 1);
+    for pause in pauses.into_iter().chain([1]) {
         assert_eq!(house.pending().await, 1);
         attempt(&mut dispatcher, &mut receiver, 307).await;
-        house.clock.advance(chrono::Duration::hours(29));
+        house.clock.advance(chrono::Duration::seconds(pause));
     }
     assert_eq!(house.pending().await, 0);
     assert_eq!(dispatcher.step().await.unwrap(), step(0, 0));

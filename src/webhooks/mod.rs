@@ -1,6 +1,7 @@
 //! Telling partners. The outbox rows are written with the event they are about (`domain::ledger`, `store`); this room
 //! takes them out: `dispatcher` leases what is due and decides what follows, `attempt` makes one signed request of a
-//! delivery, `recorder` keeps outcomes until the database has them, `sender` is the one client that posts to
+//! delivery, `recorder` keeps outcomes until the database has them, `pace` counts for
+//! endpoints that named a limit a second, `endpoints` is what partners do with theirs, `sender` is the one client that posts to
 //! addresses we do not choose, `address_guard` says which of those are refused, `body` and `signature` are the wire.
 //! For people who write receivers: `relay` follows a partner's feed to a port of theirs, `trial` tries a receiver out.
 
@@ -8,6 +9,8 @@ pub mod address_guard;
 mod attempt;
 pub mod body;
 pub mod dispatcher;
+pub mod endpoints;
+mod pace;
 mod recorder;
 pub mod relay;
 pub mod sender;
@@ -18,5 +21,6 @@ pub mod trial;
 mod test_support;
 
 pub use dispatcher::Dispatcher;
+pub use endpoints::Endpoints;
 pub use sender::{Limits, Sender};
 pub use signature::Secret;

@@ -119,6 +119,7 @@ mod tests {
             error: None,
             response: Some(response.to_owned()),
             verdict: AttemptVerdict::Delivered,
+            failing_since: None,
         }
     }
 

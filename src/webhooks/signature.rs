@@ -93,6 +93,15 @@ pub fn signed_headers(
     ]
 }
 
+/// The same with several secrets, while one is being rotated: a receiver needs to know one of them.
+pub fn sign_with_all(secrets: &[Secret], id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
+    let signatures: Vec<String> = secrets
+        .iter()
+        .map(|secret| sign(secret, id, timestamp_seconds, body))
+        .collect();
+    signatures.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;

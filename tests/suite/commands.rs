@@ -423,10 +423,88 @@ async fn every_command_answers_one_object() {
     let listed = place.json(&["webhook", "list", "--partner", id, "--json"], "");
     assert!(!listed.to_string().contains("whsec_"));
     let webhook_id = webhook["id"].as_str().unwrap();
+    webhooks_are_managed(&place, id, webhook_id);
     assert_eq!(
         place.json(&["webhook", "remove", webhook_id, "--json"], ""),
         json!({"id": webhook_id, "done": true})
     );
     let audited = db.count("FROM audit_log").await;
     assert!(audited >= 9, "{audited}");
+}
+
+fn webhooks_are_managed(place: &Place, partner: &str, id: &str) {
+    let done = json!({"id": id, "done": true});
+    let update = [
+        "webhook",
+        "update",
+        id,
+        "--event",
+        "transaction.failed",
+        "--concurrency",
+        "2",
+        "--rate",
+        "5",
+        "--json",
+    ];
+    assert_eq!(place.json(&update, ""), done);
+    assert_eq!(place.json(&["webhook", "disable", id, "--json"], ""), done);
+    let listed = place.json(&["webhook", "list", "--partner", partner, "--json"], "");
+    let endpoint = &listed["endpoints"][0];
+    assert_eq!(endpoint["events"], json!(["transaction.failed"]));
+    assert_eq!(
+        (
+            &endpoint["enabled"],
+            &endpoint["concurrency"],
+            &endpoint["rate_per_second"]
+        ),
+        (&json!(false), &json!(2), &json!(5))
+    );
+    let range = [
+        "webhook",
+        "replay",
+        id,
+        "--since",
+        "2026-01-01T00:00:00Z",
+        "--json",
+    ];
+    let refused = place.command(&range).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("webhook enable"));
+    assert_eq!(place.json(&["webhook", "enable", id, "--json"], ""), done);
+    let replayed = place.json(&range, "");
+    assert_eq!(
+        (&replayed["count"], &replayed["done"]),
+        (&json!(0), &json!(true))
+    );
+    let rotated = place.json(&["webhook", "rotate-secret", id, "--json"], "");
+    assert!(rotated["previous_secret_until"].is_string());
+    assert!(rotated["secret"].as_str().unwrap().starts_with("whsec_"));
+    let deliveries = place.json(
+        &["webhook", "deliveries", id, "--state", "dead", "--json"],
+        "",
+    );
+    assert_eq!(deliveries, json!({"deliveries": [], "next_cursor": null}));
+    // Nobody listens there: the object says so, and the exit too.
+    let tested = place
+        .command(&["webhook", "test", id, "--json"])
+        .output()
+        .unwrap();
+    assert_eq!(tested.status.code(), Some(1));
+    let said: Value = serde_json::from_slice(&tested.stdout).unwrap();
+    assert_eq!(
+        (&said["delivered"], &said["status"]),
+        (&json!(false), &Value::Null)
+    );
+    for wrong in [
+        vec!["webhook", "update", id],
+        vec!["webhook", "update", id, "--event", "transaction.lost"],
+        vec!["webhook", "update", id, "--concurrency", "65"],
+        vec!["webhook", "update", id, "--rate", "1001"],
+        vec!["webhook", "deliveries", id, "--state", "lost"],
+        vec!["webhook", "deliveries", id, "--limit", "101"],
+        vec!["webhook", "replay", id],
+    ] {
+        let output = place.command(&wrong).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
 }

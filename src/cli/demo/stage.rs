@@ -14,7 +14,7 @@ use crate::cli::key::new_key;
 use crate::cli::{CliError, Desk};
 use crate::domain::account::Account;
 use crate::domain::clock::Instant;
-use crate::domain::delivery::Endpoint;
+use crate::domain::delivery::{Endpoint, Pace};
 use crate::domain::identity::{AccountId, EndpointId, PartnerId, hex};
 use crate::domain::money::Currency;
 use crate::domain::partner::{Partner, Scope};
@@ -185,6 +185,9 @@ pub async fn make_endpoint(
         disabled_at: None,
         created_at: now,
         transaction_id: None,
+        previous_secret: None,
+        failing_since: None,
+        pace: Pace::default(),
     };
     let audit = Desk::audit("webhook.create", Some(partner.id), id);
     store.insert_endpoint(endpoint, audit).await?;

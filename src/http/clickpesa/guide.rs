@@ -6,7 +6,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use crate::domain::delivery::Endpoint;
+use crate::domain::delivery::{Endpoint, Pace};
 use crate::domain::identity::{EndpointId, TransactionId};
 use crate::domain::search::BulkLookup;
 use crate::domain::transaction::{Kind, Provider};
@@ -205,6 +205,9 @@ async fn endpoint(state: &State, order: &Order, url: &str) -> Result<(Endpoint, 
         sealed_secret,
         disabled_at: None,
         created_at: now,
+        previous_secret: None,
+        failing_since: None,
+        pace: Pace::default(),
         transaction_id: Some(order.transaction_id),
     };
     Ok((endpoint, shown.to_string()))

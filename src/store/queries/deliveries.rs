@@ -17,7 +17,7 @@ const IS_PENDING: &str = "deliveries.state || '' = 'pending'";
 /// Endpoints with a delivery due; the partial index knows pending rows only.
 pub fn due_endpoints(now: Instant) -> Statement {
     Statement::new(
-        "SELECT e.partner_id, e.id AS endpoint_id FROM endpoints e \
+        "SELECT e.partner_id, e.id AS endpoint_id, e.concurrency, e.rate_per_second FROM endpoints e \
          WHERE e.disabled_at IS NULL AND e.removed_at IS NULL AND EXISTS (\
          SELECT 1 FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
          AND d.state = 'pending' AND d.due_at <= $1)",
@@ -53,7 +53,7 @@ pub fn claim(capacities: &[Capacity], now: Instant) -> Statement {
          AND COALESCE(d.sequence <= (\
            SELECT head.sequence FROM deliveries head WHERE head.partner_id = d.partner_id \
            AND head.endpoint_id = d.endpoint_id AND head.transaction_id = d.transaction_id \
-           AND head.state = 'pending' AND head.created_at > $4 ORDER BY head.sequence LIMIT 1), true) \
+           AND head.state = 'pending' AND COALESCE(head.replayed_at, head.created_at) > $4 ORDER BY head.sequence LIMIT 1), true) \
          ORDER BY d.due_at, d.sequence";
     let enabled = format!(
         "{wanted} w JOIN endpoints e ON e.id = w.endpoint_id AND e.disabled_at IS NULL AND e.removed_at IS NULL"
@@ -93,7 +93,8 @@ pub fn claimed(capacities: &[Capacity], ids: &[String]) -> Statement {
         .collect();
     Statement::new(format!(
         "SELECT d.id, d.attempts, d.created_at AS delivery_created_at, d.partner_id, d.endpoint_id, \
-         e.url, e.sealed_secret, e.created_at AS endpoint_created_at, \
+         e.url, e.sealed_secret, e.previous_sealed_secret, e.previous_secret_until, e.failing_since, \
+         e.created_at AS endpoint_created_at, \
          v.id AS event_id, v.sequence, v.transaction_id, v.kind, v.to_status, v.at, v.conversation_id, v.client_request_id, \
          v.result_code, v.result_description, v.receipt, v.amount_minor, v.currency, v.msisdn, v.reversed_at \
          FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id \
@@ -129,7 +130,7 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
             AttemptVerdict::Delivered => ("delivered", attempt.at, true),
             AttemptVerdict::RetryAt(at) => ("pending", at, false),
             AttemptVerdict::Dead => ("dead", attempt.at, true),
-            AttemptVerdict::Gone => {
+            AttemptVerdict::Gone | AttemptVerdict::GivenUp => {
                 gone.push(json!([
                     attempt.endpoint_id.to_string(),
                     DIALECT.instant(attempt.at),
@@ -158,6 +159,17 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
                     "$1",
                     &[("id", Type::Id), ("at", Type::Instant), ("partner_id", Type::Id)]
                 )
+            ))
+            .text(Value::from(gone.clone()).to_string()),
+        );
+    }
+    // Then endpoints, then deliveries: whoever changes both takes them in this order, so that nobody waits in a circle.
+    statements.extend(failing_since(attempts));
+    if !gone.is_empty() {
+        statements.push(
+            Statement::new(format!(
+                "UPDATE endpoints SET disabled_at = r.at FROM {} AS r WHERE endpoints.id = r.id AND endpoints.disabled_at IS NULL",
+                DIALECT.rows("$1", &[("id", Type::Id), ("at", Type::Instant)])
             ))
             .text(Value::from(gone.clone()).to_string()),
         );
@@ -212,14 +224,42 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
                     &[("id", Type::Id), ("at", Type::Instant), ("partner_id", Type::Id)]
                 )
             ))
-            .text(Value::from(gone.clone()).to_string()),
+            .text(Value::from(gone).to_string()),
         );
+    }
+    statements
+}
+
+/// Since when endpoints fail, for those of which it changes: a success ends it, the first failure begins it.
+fn failing_since(attempts: &[Attempt]) -> Vec<Statement> {
+    let of = |is_wanted: &dyn Fn(&&Attempt) -> bool| -> Vec<Value> {
+        attempts
+            .iter()
+            .filter(is_wanted)
+            .map(|attempt| json!([attempt.endpoint_id.to_string(), DIALECT.instant(attempt.at)]))
+            .collect()
+    };
+    let is_delivered = |attempt: &&Attempt| attempt.verdict == AttemptVerdict::Delivered;
+    let recovered = of(&|attempt| is_delivered(attempt) && attempt.failing_since.is_some());
+    let failed = of(&|attempt| !is_delivered(attempt) && attempt.failing_since.is_none());
+    let rows = DIALECT.rows("$1", &[("id", Type::Id), ("at", Type::Instant)]);
+    let mut statements = Vec::new();
+    if !failed.is_empty() {
         statements.push(
             Statement::new(format!(
-                "UPDATE endpoints SET disabled_at = r.at FROM {} AS r WHERE endpoints.id = r.id AND endpoints.disabled_at IS NULL",
-                DIALECT.rows("$1", &[("id", Type::Id), ("at", Type::Instant)])
+                "UPDATE endpoints SET failing_since = r.at FROM {rows} AS r \
+                 WHERE endpoints.id = r.id AND endpoints.failing_since IS NULL"
             ))
-            .text(Value::from(gone).to_string()),
+            .text(Value::from(failed).to_string()),
+        );
+    }
+    if !recovered.is_empty() {
+        statements.push(
+            Statement::new(format!(
+                "UPDATE endpoints SET failing_since = NULL FROM {rows} AS r \
+                 WHERE endpoints.id = r.id AND endpoints.failing_since IS NOT NULL"
+            ))
+            .text(Value::from(recovered).to_string()),
         );
     }
     statements

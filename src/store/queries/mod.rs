@@ -3,10 +3,12 @@
 
 mod accounts;
 mod deliveries;
+mod endpoints;
 mod feed;
 mod housekeeping;
 mod partners;
 mod payments;
+mod replay;
 mod store;
 
 use diesel::result::QueryResult;

@@ -11,11 +11,16 @@ use diesel_migrations::MigrationHarness;
 use tokio::sync::broadcast;
 
 use super::{Adapter, Conn, DIALECT, MIGRATIONS, Statement};
-use super::{accounts, deliveries, feed, housekeeping, partners, payments};
+use super::{accounts, deliveries, endpoints, feed, housekeeping, partners, payments, replay};
 use crate::domain::account::Account;
 use crate::domain::clock::Instant;
-use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
-use crate::domain::identity::{AccountId, CallbackId, EndpointId, KeyId, PartnerId, TransactionId};
+use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
+use crate::domain::delivery_record::{
+    DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
+};
+use crate::domain::identity::{
+    AccountId, CallbackId, DeliveryId, EndpointId, KeyId, PartnerId, TransactionId,
+};
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
@@ -399,17 +404,115 @@ impl Store for Adapter {
         on!(self.writer, accounts::remove_endpoint(id, at, audit))
     }
 
-    async fn list_due_endpoints(
+    async fn insert_endpoint_within(
         &self,
+        endpoint: Endpoint,
+        max: i64,
+        audit: Audit,
+    ) -> Result<bool, StoreError> {
+        on!(
+            self.writer,
+            endpoints::insert_endpoint_within(endpoint, max, audit)
+        )
+    }
+
+    async fn find_endpoint(
+        &self,
+        partner: Option<PartnerId>,
+        id: EndpointId,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        on!(self.reader, endpoints::find_endpoint(partner, id))
+    }
+
+    async fn update_endpoint(
+        &self,
+        partner: PartnerId,
+        id: EndpointId,
+        change: EndpointChange,
         now: Instant,
-    ) -> Result<Vec<(PartnerId, EndpointId)>, StoreError> {
+        audit: Audit,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        on!(
+            self.writer,
+            endpoints::update_endpoint(partner, id, change, now, audit)
+        )
+    }
+
+    async fn rotate_endpoint_secret(
+        &self,
+        partner: PartnerId,
+        id: EndpointId,
+        sealed_secret: Vec<u8>,
+        until: Instant,
+        audit: Audit,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        let now = self.clock.now();
+        on!(
+            self.writer,
+            endpoints::rotate_secret(partner, id, sealed_secret, until, now, audit)
+        )
+    }
+
+    async fn record_audit(&self, audit: Audit) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        on!(self.writer, endpoints::record_audit(audit, now))
+    }
+
+    async fn list_deliveries(
+        &self,
+        partner: PartnerId,
+        endpoint: EndpointId,
+        page: DeliveryPage,
+    ) -> Result<Vec<DeliveryRecord>, StoreError> {
+        on!(
+            self.reader,
+            replay::list_deliveries(partner, endpoint, page)
+        )
+    }
+
+    async fn find_delivery(
+        &self,
+        partner: PartnerId,
+        id: DeliveryId,
+    ) -> Result<Option<DeliveryRecord>, StoreError> {
+        on!(self.reader, replay::find_delivery(partner, id))
+    }
+
+    async fn requeue_delivery(
+        &self,
+        partner: PartnerId,
+        id: DeliveryId,
+        now: Instant,
+        audit: Audit,
+    ) -> Result<OneReplayed, StoreError> {
+        on!(self.writer, replay::requeue_one(partner, id, now, audit))
+    }
+
+    async fn requeue_range(
+        &self,
+        partner: PartnerId,
+        endpoint: EndpointId,
+        range: ReplayRange,
+        now: Instant,
+        audit: Audit,
+    ) -> Result<RangeReplayed, StoreError> {
+        if range.dry_run {
+            return on!(
+                self.reader,
+                replay::requeue_range(partner, endpoint, range, now, audit)
+            );
+        }
+        on!(
+            self.writer,
+            replay::requeue_range(partner, endpoint, range, now, audit)
+        )
+    }
+
+    async fn list_due_endpoints(&self, now: Instant) -> Result<Vec<DueEndpoint>, StoreError> {
         let rows = self
             .rows::<DueEndpointRow, _>(deliveries::due_endpoints(now))
             .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| (PartnerId(row.partner_id.0), EndpointId(row.endpoint_id.0)))
-            .collect())
+        Ok(rows.into_iter().map(DueEndpoint::from).collect())
     }
 
     async fn claim_deliveries(

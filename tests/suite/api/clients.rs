@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use ussd_status::domain::clock::{Clock, SystemClock};
+use ussd_status::domain::delivery::ROTATION_OVERLAP;
 
 use crate::support::TestStore;
 use crate::support::app::{TestApp, TestPartner};
@@ -100,6 +101,43 @@ async fn the_official_webhook_library_believes_us_and_nobody_else() {
     assert_eq!(*first, "verified transaction.registered");
     assert_eq!(*second, "verified transaction.success");
     assert_eq!(refused, ["refused No matching signature found"; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_webhook_library_believes_either_secret_during_a_rotation() {
+    let python = python().await;
+    let app = TestApp::start(TestStore::sqlite().await).await;
+    // The library looks at the real clock: a day after the rotation is now.
+    app.db
+        .advance(SystemClock.now() - app.db.now() - ROTATION_OVERLAP);
+    let partner = app.partner().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (id, old) = app.endpoint(partner.id, &url).await;
+    let path = format!("/api/ussd/webhooks/{id}");
+    let rotate = format!("{path}/rotate-secret");
+    let rotated = app.post(&partner, &rotate, &json!({})).await.expect(200);
+    let new = rotated["secret"].as_str().unwrap().to_owned();
+    let minute = chrono::Duration::minutes(1);
+    let mut said = Vec::new();
+    for wait in [ROTATION_OVERLAP - minute, minute] {
+        app.db.advance(wait);
+        let test = format!("{path}/test");
+        let (none, sent) = (json!({}), take_webhook(&listener));
+        let (answer, message) = tokio::join!(app.post(&partner, &test, &none), sent);
+        assert_eq!(answer.expect(200)["test"]["delivered"], true);
+        for secret in [&old, &new] {
+            let input = json!({"secret": secret, "messages": [message]}).to_string();
+            let mut command = Command::new(&python);
+            command.arg("tests/clients/verify_webhooks.py");
+            said.push(run(command, &input).await.trim().to_owned());
+        }
+    }
+    let (good, bad) = (
+        "verified webhook.test",
+        "refused No matching signature found",
+    );
+    assert_eq!(said, [good, good, bad, good]);
 }
 
 /// What `openapi.yaml` says of a webhook's headers.

@@ -14,6 +14,8 @@ mod payments_clickpesa;
 mod payments_mpesa;
 mod register;
 mod status;
+mod webhook_management;
+mod webhook_replay;
 mod webhooks;
 
 use reqwest::Method;

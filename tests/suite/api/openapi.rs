@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use ussd_status::domain::delivery::ENDPOINTS_MAX;
 use ussd_status::domain::partner::Scope;
 use ussd_status::domain::transaction::Provider;
 use ussd_status::http::BODY_MAX;
@@ -12,7 +13,7 @@ use ussd_status::simulator::{Fault, FaultPlan, RunningSimulator};
 
 use crate::support::TestStore;
 use crate::support::app::{Answer, TestApp, TestPartner};
-use crate::support::build::audit;
+use crate::support::build::{audit, registration};
 use crate::support::openapi::{Document, METHODS, Operation, examples, references, with_examples};
 use crate::support::paying::{self, clickpesa_account, mpesa_credentials};
 
@@ -72,8 +73,10 @@ impl<'a> Walk<'a> {
             ("id", id.to_string()),
             ("transaction_id", id.to_string()),
             ("orderReference", "06H1AB".to_owned()),
+            ("webhook_id", String::new()),
+            ("delivery_id", String::new()),
         ];
-        Self {
+        let mut walk = Self {
             document,
             app,
             partner,
@@ -81,7 +84,22 @@ impl<'a> Walk<'a> {
             accounts,
             names,
             seen,
-        }
+        };
+        walk.make_webhook("http://127.0.0.1:9/").await;
+        walk
+    }
+
+    /// An endpoint that nobody answers at, and a delivery to it.
+    async fn make_webhook(&mut self, url: &str) {
+        let (id, _) = self.app.endpoint(self.partner.id, url).await;
+        let name = format!("told to {id}");
+        let db = &self.app.db;
+        db.register(registration(self.partner.id, &name)).await;
+        let from = format!("FROM deliveries WHERE endpoint_id = '{id}'");
+        let rows = db.rows(&["id"], &from).await;
+        let delivery = rows[0][0].as_str().unwrap().to_owned();
+        self.name("webhook_id", &id.to_string());
+        self.name("delivery_id", &delivery);
     }
 
     fn name(&mut self, name: &'static str, value: &str) {
@@ -142,7 +160,9 @@ fn leak(text: String) -> &'static str {
 async fn every_operation_answers_as_documented() {
     let document = Document::read();
     let mut seen = BTreeSet::new();
-    let mut walk = Walk::start(&document, &[], &mut seen).await;
+    // Wrong keys are counted by address: each operation is asked from one of its own.
+    let behind_a_proxy = [("TRUSTED_PROXIES", "127.0.0.1")];
+    let mut walk = Walk::start(&document, &behind_a_proxy, &mut seen).await;
     as_the_examples_say(&mut walk).await;
     pays_as_documented(&mut walk).await;
     refuses_as_documented(&mut walk).await;
@@ -191,6 +211,7 @@ async fn as_the_examples_say(walk: &mut Walk<'_>) {
         "registerTransaction" => 0,
         preview if preview.starts_with("preview") => 1,
         "payMpesaCustomer" | "initiateClickpesaPayment" | "createClickpesaPayout" => 2,
+        "removeWebhook" => 4,
         _ => 3,
     });
     for operation in operations {
@@ -451,7 +472,7 @@ fn operation_of<'a>(document: &'a Document, id: &str) -> Operation<'a> {
 async fn refuses_as_documented(walk: &mut Walk<'_>) {
     let document = walk.document;
     let key = leak(walk.partner.key.clone());
-    let scopes = [Scope::WebhooksWrite];
+    let scopes = [Scope::MsisdnReveal];
     let change = |_: &mut _| {};
     let idle = walk.app.another_key(walk.partner.id, &scopes, change).await;
     let idle = leak(idle);
@@ -459,6 +480,7 @@ async fn refuses_as_documented(walk: &mut Walk<'_>) {
         if !operation.wants_key() {
             continue;
         }
+        let source = leak(format!("192.0.2.{number}"));
         let with = |key: &'static str| {
             move || Call {
                 key: Some(key),
@@ -467,11 +489,9 @@ async fn refuses_as_documented(walk: &mut Walk<'_>) {
         };
         walk.refused(operation, 401, "AUTH_1001", Call::default)
             .await;
-        let elsewhere = leak(format!("198.51.100.{number}"));
-        let wrong = move || Call {
-            key: Some("us_wrong"),
-            headers: vec![("x-forwarded-for", elsewhere)],
-            ..Call::default()
+        let wrong = || Call {
+            headers: vec![("x-forwarded-for", source)],
+            ..with("us_wrong")()
         };
         walk.refused(operation, 401, "AUTH_1002", wrong).await;
         walk.refused(operation, 403, "AUTH_1003", with(idle)).await;
@@ -534,6 +554,7 @@ async fn refuses_as_documented(walk: &mut Walk<'_>) {
     let other = json!({"conversation_id": "AG_another"});
     walk.refused(attach, 409, "CONFLICT_1001", posted(other.clone()))
         .await;
+    refuses_webhooks_as_documented(walk, key).await;
     for unknown in ["01a1fc7f-dc62-7089-83d4-a3d6e2490965", "unknown"] {
         walk.name("id", unknown);
         let find = operation_of(document, "findTransaction");
@@ -544,6 +565,54 @@ async fn refuses_as_documented(walk: &mut Walk<'_>) {
         walk.refused(find, 404, "NOT_FOUND_1001", call).await;
         walk.refused(attach, 404, "NOT_FOUND_1001", posted(other.clone()))
             .await;
+    }
+}
+
+/// Endpoints of nobody, disabled ones, and one too many.
+async fn refuses_webhooks_as_documented(walk: &mut Walk<'_>, key: &'static str) {
+    let document = walk.document;
+    let call = |operation: Operation<'_>| {
+        let body = document
+            .bodies(operation)
+            .first()
+            .map(|body| body.to_string());
+        move || Call {
+            key: Some(key),
+            body: body.clone().map(String::into_bytes),
+            ..Call::default()
+        }
+    };
+    walk.make_webhook("http://127.0.0.1:9/disabled").await;
+    let change = operation_of(document, "changeWebhook");
+    let disable = Call {
+        key: Some(key),
+        body: Some(br#"{"enabled":false}"#.to_vec()),
+        ..Call::default()
+    };
+    assert_eq!(walk.call(change, disable).await.status, 200);
+    for id in ["replayWebhook", "replayDelivery"] {
+        let operation = operation_of(document, id);
+        walk.refused(operation, 409, "CONFLICT_1001", call(operation))
+            .await;
+    }
+    for _ in 0..ENDPOINTS_MAX {
+        walk.app
+            .endpoint(walk.partner.id, "http://127.0.0.1:9/")
+            .await;
+    }
+    let create = operation_of(document, "createWebhook");
+    walk.refused(create, 409, "CONFLICT_1001", call(create))
+        .await;
+    for unknown in ["01a1fc7f-dc62-7089-83d4-a3d6e2490965", "unknown"] {
+        walk.name("webhook_id", unknown);
+        walk.name("delivery_id", unknown);
+        for operation in document.operations() {
+            let path = operation.path;
+            if path.contains("{webhook_id}") || path.contains("{delivery_id}") {
+                walk.refused(operation, 404, "NOT_FOUND_1001", call(operation))
+                    .await;
+            }
+        }
     }
 }
 

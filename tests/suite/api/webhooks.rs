@@ -19,13 +19,13 @@ on_both_databases!(
 );
 
 /// The partner's end.
-struct Desk {
-    receiver: Receiver,
+pub struct Desk {
+    pub receiver: Receiver,
     arrivals: UnboundedReceiver<ReceivedWebhook>,
 }
 
 impl Desk {
-    async fn open(app: &TestApp) -> Self {
+    pub async fn open(app: &TestApp) -> Self {
         let clock = app.db.clock.clone();
         let now = std::sync::Arc::new(move || ussd_status::domain::clock::Clock::now(&*clock));
         let (receiver, arrivals) = Receiver::start(([127, 0, 0, 1], 0).into(), now)
@@ -40,21 +40,21 @@ impl Desk {
     }
 
     /// What arrives within the time.
-    async fn within(&mut self, time: Duration) -> Option<ReceivedWebhook> {
+    pub async fn within(&mut self, time: Duration) -> Option<ReceivedWebhook> {
         tokio::time::timeout(time, self.arrivals.recv())
             .await
             .ok()
             .flatten()
     }
 
-    async fn next(&mut self) -> ReceivedWebhook {
+    pub async fn next(&mut self) -> ReceivedWebhook {
         self.within(Duration::from_secs(20))
             .await
             .expect("a webhook")
     }
 
     /// What arrives when the clock is moved on until something does.
-    async fn next_after_a_while(
+    pub async fn next_after_a_while(
         &mut self,
         app: &TestApp,
         step: chrono::Duration,

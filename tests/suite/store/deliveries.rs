@@ -55,6 +55,7 @@ fn attempt(of: &ClaimedDelivery, at: Instant, verdict: AttemptVerdict) -> Attemp
         error: None,
         response: Some("o\0k".to_owned()),
         verdict,
+        failing_since: of.endpoint.failing_since,
     }
 }
 
@@ -100,7 +101,10 @@ async fn an_outbox_that_has_just_filled_is_claimed_from_at_once(db: TestStore) {
 }
 
 async fn due(db: &TestStore) -> Vec<(PartnerId, EndpointId)> {
-    db.store.list_due_endpoints(db.now()).await.unwrap()
+    let due = db.store.list_due_endpoints(db.now()).await.unwrap();
+    due.into_iter()
+        .map(|endpoint| (endpoint.partner_id, endpoint.endpoint_id))
+        .collect()
 }
 
 async fn a_claim_carries_all_a_sender_needs(db: TestStore) {

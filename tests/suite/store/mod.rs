@@ -9,5 +9,6 @@ mod plans;
 mod races;
 mod records;
 mod registering;
+mod replay;
 mod statistics;
 mod unclaimed;

@@ -5,6 +5,7 @@ use std::sync::{Mutex, Once};
 
 use diesel::connection::InstrumentationEvent;
 use ussd_status::domain::delivery::{Attempt, AttemptVerdict};
+use ussd_status::domain::delivery_record::{DeliveryPage, DeliveryState, ReplayRange};
 use ussd_status::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
 use ussd_status::domain::status::Status;
 use ussd_status::domain::status_update::ResultClass;
@@ -12,7 +13,9 @@ use ussd_status::domain::transaction::IdField;
 use ussd_status::store::Capacity;
 
 use crate::support::TestStore;
-use crate::support::build::{conversation, msisdn, registration, registration_with, search, stk};
+use crate::support::build::{
+    audit, conversation, msisdn, registration, registration_with, search, stk,
+};
 
 static HEARD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -152,6 +155,7 @@ async fn live(db: &TestStore) {
         .await
         .unwrap();
     let attempts = claimed.iter().map(|delivery| Attempt {
+        failing_since: None,
         delivery_id: delivery.id,
         endpoint_id: endpoint,
         partner_id: partner,
@@ -168,9 +172,38 @@ async fn live(db: &TestStore) {
     db.register(registration_with(partner, "silent", "silent"))
         .await;
     db.store.list_partners_to_ask(later).await.unwrap();
-    let claimed = db.store.claim_questions(partner, 5, later, later);
-    assert!(!claimed.await.unwrap().is_empty());
+    let asked = db.store.claim_questions(partner, 5, later, later);
+    assert!(!asked.await.unwrap().is_empty());
     db.store.list_stuck(Some(partner), 5).await.unwrap();
+    for state in [
+        None,
+        Some(DeliveryState::Pending),
+        Some(DeliveryState::Dead),
+    ] {
+        let page = DeliveryPage {
+            state,
+            before: None,
+            limit: 1,
+        };
+        let listed = db.store.list_deliveries(partner, endpoint, page);
+        listed.await.unwrap();
+    }
+    let id = claimed[0].id;
+    db.store.find_delivery(partner, id).await.unwrap();
+    let asked = db.store.requeue_delivery(partner, id, db.now(), audit());
+    asked.await.unwrap();
+    for only_failed in [true, false] {
+        let range = ReplayRange {
+            since: db.now() - chrono::Duration::days(1),
+            until: db.now(),
+            only_failed,
+            dry_run: false,
+        };
+        let asked = db
+            .store
+            .requeue_range(partner, endpoint, range, db.now(), audit());
+        asked.await.unwrap();
+    }
 }
 
 /// The tables that grow.

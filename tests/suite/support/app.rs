@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use ussd_status::app::Application;
 use ussd_status::domain::account::Account;
-use ussd_status::domain::delivery::Endpoint;
+use ussd_status::domain::delivery::{Endpoint, Pace};
 use ussd_status::domain::identity::{AccountId, EndpointId, KeyId, PartnerId};
 use ussd_status::domain::money::Currency;
 use ussd_status::domain::partner::{ApiKey, Partner, Scope};
@@ -254,6 +254,9 @@ impl TestApp {
                 .unwrap(),
             disabled_at: None,
             transaction_id: None,
+            previous_secret: None,
+            failing_since: None,
+            pace: Pace::default(),
             created_at: now,
         };
         self.db
@@ -301,6 +304,12 @@ impl TestApp {
     /// PATCH of JSON with a key.
     pub async fn patch(&self, partner: &TestPartner, path: &str, body: &Value) -> Answer {
         self.json(Method::PATCH, partner, path, body).await
+    }
+
+    /// DELETE with a key.
+    pub async fn delete(&self, partner: &TestPartner, path: &str) -> Answer {
+        self.send(Method::DELETE, path, &[("x-api-key", &partner.key)], None)
+            .await
     }
 
     async fn json(

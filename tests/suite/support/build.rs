@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use ussd_status::domain::account::Account;
 use ussd_status::domain::clock::Instant;
-use ussd_status::domain::delivery::Endpoint;
+use ussd_status::domain::delivery::{Endpoint, Pace};
 use ussd_status::domain::identity::{
     AccountId, CallbackId, EndpointId, KeyId, PartnerId, TransactionId,
 };
@@ -92,6 +92,9 @@ pub fn endpoint(partner: PartnerId, events: &[&str], now: Instant) -> Endpoint {
         sealed_secret: vec![1, 2, 3],
         disabled_at: None,
         transaction_id: None,
+        previous_secret: None,
+        failing_since: None,
+        pace: Pace::default(),
         created_at: now,
     }
 }

@@ -274,6 +274,10 @@ fn plain_rule_holds(word: &str, rule: &Value, value: &Value) -> bool {
             let pattern = Regex::new(rule.as_str().unwrap()).unwrap();
             text.is_none_or(|text| pattern.is_match(text))
         }
+        "uniqueItems" => items.is_none_or(|items| {
+            let mut earlier = items.iter().enumerate();
+            earlier.all(|(index, item)| !items[..index].contains(item))
+        }),
         "minItems" => items.is_none_or(|items| items.len() >= count(rule)),
         "maxItems" => items.is_none_or(|items| items.len() <= count(rule)),
         "minimum" => number.is_none_or(|number| number >= rule.as_f64().unwrap()),

@@ -1,0 +1,171 @@
+//! Webhook endpoints as their partners change them. Whoever changes what the ledger asks about endpoints takes the
+//! partner's feed head first, as every commit of the ledger does: so no delivery is made for one that ended meanwhile.
+
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, RunQueryDsl};
+
+use super::{Conn, insert_audit};
+use crate::domain::clock::Instant;
+use crate::domain::delivery::{Endpoint, EndpointChange};
+use crate::domain::identity::{EndpointId, PartnerId};
+use crate::store::columns::{At, Id};
+use crate::store::delivery_rows::EndpointChanges;
+use crate::store::rows::{EndpointRow, limit_column};
+use crate::store::schema::{deliveries, endpoints};
+use crate::store::statement::{Bind, Statement};
+use crate::store::{Audit, StoreError};
+
+/// Takes the partner's feed head until the commit.
+pub async fn lock_ledger(conn: &mut Conn, partner: PartnerId) -> Result<(), StoreError> {
+    Statement::new("UPDATE feed_heads SET last_sequence = last_sequence WHERE partner_id = $1")
+        .bind(Bind::Id(Id(partner.0)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub async fn record_audit(conn: &mut Conn, audit: Audit, now: Instant) -> Result<(), StoreError> {
+    insert_audit(conn, audit, now).await?;
+    Ok(())
+}
+
+pub async fn insert_endpoint_within(
+    conn: &mut Conn,
+    endpoint: Endpoint,
+    max: i64,
+    audit: Audit,
+) -> Result<bool, StoreError> {
+    conn.transaction(async |conn| {
+        lock_ledger(conn, endpoint.partner_id).await?;
+        let count: i64 = endpoints::table
+            .filter(endpoints::partner_id.eq(Id(endpoint.partner_id.0)))
+            .filter(endpoints::removed_at.is_null())
+            .filter(endpoints::transaction_id.is_null())
+            .count()
+            .get_result(conn)
+            .await?;
+        if count >= max {
+            return Ok(false);
+        }
+        diesel::insert_into(endpoints::table)
+            .values(EndpointRow::new(&endpoint))
+            .execute(conn)
+            .await?;
+        insert_audit(conn, audit, endpoint.created_at).await?;
+        Ok(true)
+    })
+    .await
+}
+
+pub async fn find_endpoint(
+    conn: &mut Conn,
+    partner: Option<PartnerId>,
+    id: EndpointId,
+) -> Result<Option<Endpoint>, StoreError> {
+    let mut query = endpoints::table
+        .filter(endpoints::id.eq(Id(id.0)))
+        .filter(endpoints::removed_at.is_null())
+        .filter(endpoints::transaction_id.is_null())
+        .select(EndpointRow::as_select())
+        .into_boxed::<super::super::Db>();
+    if let Some(partner) = partner {
+        query = query.filter(endpoints::partner_id.eq(Id(partner.0)));
+    }
+    let row = query.first(conn).await.optional()?;
+    Ok(row.map(Endpoint::from))
+}
+
+pub async fn update_endpoint(
+    conn: &mut Conn,
+    partner: PartnerId,
+    id: EndpointId,
+    change: EndpointChange,
+    now: Instant,
+    audit: Audit,
+) -> Result<Option<Endpoint>, StoreError> {
+    conn.transaction(async |conn| {
+        lock_ledger(conn, partner).await?;
+        let Some(known) = find_endpoint(conn, Some(partner), id).await? else {
+            return Ok(None);
+        };
+        let changes = changes(&known, change, now);
+        let ends = matches!(changes.disabled_at, Some(Some(_)));
+        if !changes.is_empty() {
+            diesel::update(endpoints::table.filter(endpoints::id.eq(Id(id.0))))
+                .set(changes)
+                .execute(conn)
+                .await?;
+        }
+        if ends {
+            // Nobody will be told of these: they must not look as if they waited.
+            diesel::update(
+                deliveries::table
+                    .filter(deliveries::partner_id.eq(Id(partner.0)))
+                    .filter(deliveries::endpoint_id.eq(Id(id.0)))
+                    .filter(deliveries::state.eq("pending")),
+            )
+            .set((
+                deliveries::state.eq("dead"),
+                deliveries::is_leased.eq(false),
+                deliveries::finished_at.eq(Some(At(now))),
+            ))
+            .execute(conn)
+            .await?;
+        }
+        insert_audit(conn, audit, now).await?;
+        find_endpoint(conn, Some(partner), id).await
+    })
+    .await
+}
+
+/// One that is disabled again keeps its first date; one that is enabled begins anew.
+fn changes(known: &Endpoint, change: EndpointChange, now: Instant) -> EndpointChanges {
+    let (disabled_at, failing_since) = match (change.enabled, known.disabled_at) {
+        (Some(false), None) => (Some(Some(At(now))), None),
+        (Some(true), Some(_)) => (Some(None), Some(None)),
+        _ => (None, None),
+    };
+    EndpointChanges {
+        url: change.url,
+        events: change.events.map(|events| events.join(" ")),
+        description: change.description,
+        concurrency: change.concurrency.map(limit_column),
+        rate_per_second: change.rate_per_second.map(|rate| rate.map(limit_column)),
+        disabled_at,
+        failing_since,
+    }
+}
+
+pub async fn rotate_secret(
+    conn: &mut Conn,
+    partner: PartnerId,
+    id: EndpointId,
+    sealed_secret: Vec<u8>,
+    until: Instant,
+    now: Instant,
+    audit: Audit,
+) -> Result<Option<Endpoint>, StoreError> {
+    conn.transaction(async |conn| {
+        // Both sides are read before either is written: the present secret becomes the previous one.
+        let touched = diesel::update(
+            endpoints::table
+                .filter(endpoints::id.eq(Id(id.0)))
+                .filter(endpoints::partner_id.eq(Id(partner.0)))
+                .filter(endpoints::removed_at.is_null())
+                .filter(endpoints::transaction_id.is_null()),
+        )
+        .set((
+            endpoints::previous_sealed_secret.eq(endpoints::sealed_secret.nullable()),
+            endpoints::previous_secret_until.eq(Some(At(until))),
+            endpoints::sealed_secret.eq(sealed_secret),
+        ))
+        .execute(conn)
+        .await?;
+        if touched == 0 {
+            return Ok(None);
+        }
+        insert_audit(conn, audit, now).await?;
+        find_endpoint(conn, Some(partner), id).await
+    })
+    .await
+}
