@@ -22,3 +22,4 @@ mod providers;
 mod reconciliation;
 mod slow_clients;
 mod store;
+mod storm;
