@@ -76,7 +76,9 @@ pub struct Stage {
     pub progress: Notify,
     /// Every secret by its name.
     pub secrets: Vec<(String, String)>,
-    /// The paths of callbacks, which hold the accounts' tokens.
+    /// The tokens in the callbacks' paths, which providers know and logs must not.
+    pub callback_tokens: Vec<String>,
+    /// All that was written so far: what it is, and its text.
     pub written: Mutex<Vec<(String, String)>>,
     master_key: String,
     arrivals: tokio::sync::Mutex<mpsc::UnboundedReceiver<ReceivedWebhook>>,
@@ -142,7 +144,7 @@ impl Stage {
             secrets.push((name.to_owned(), secret(name)));
         }
         let (mpesa, clickpesa) = credentials(secret);
-        app.account(partner.id, Provider::Mpesa, mpesa).await;
+        let mpesa = app.account(partner.id, Provider::Mpesa, mpesa).await;
         let account = app
             .account(partner.id, Provider::Clickpesa, clickpesa)
             .await;
@@ -173,6 +175,7 @@ impl Stage {
             answered: AtomicUsize::new(0),
             progress: Notify::new(),
             secrets,
+            callback_tokens: vec![mpesa.callback_token, account.callback_token],
             written: Mutex::default(),
             master_key,
             arrivals: tokio::sync::Mutex::new(arrivals),
