@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::asking::AskSchedule;
 use crate::domain::clock::Clock;
+use crate::feed::Feed;
 use crate::http::{self, Keys, Proxies, Quotas, State};
 use crate::ingest::{Ingest, unclaimed};
 use crate::payments::Payments;
@@ -117,6 +118,7 @@ pub struct Application {
     servers: Vec<(ServerHandle, JoinHandle<std::io::Result<()>>)>,
     workers: TaskTracker,
     cancel: CancellationToken,
+    feed: Feed,
     grace: Duration,
 }
 
@@ -148,12 +150,14 @@ impl Application {
             settings.reconcile_after,
             (workers.clone(), cancel.clone()),
         ));
+        let (feed, waker) = Feed::open(Arc::clone(&store));
         let state = Data::new(State {
             payments: Arc::clone(&payments),
             vault: Arc::clone(&vault),
             webhook_allow_private: settings.webhook_allow_private,
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
+            feed: feed.clone(),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),
                 Arc::clone(&vault),
@@ -194,6 +198,7 @@ impl Application {
         let dispatcher =
             Dispatcher::new(Arc::clone(&store), Some(vault), Arc::clone(&clock), sender);
         workers.spawn(dispatcher.run(cancel.clone()));
+        workers.spawn(waker.run(cancel.clone()));
         workers.spawn(unclaimed::run(
             Arc::clone(&store),
             Arc::clone(&clock),
@@ -214,6 +219,7 @@ impl Application {
             servers,
             workers,
             cancel,
+            feed,
             grace: settings.shutdown_grace,
         })
     }
@@ -228,6 +234,11 @@ impl Application {
         self.admin_address
     }
 
+    /// Where its long polls wait.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
     /// The port, for a setting of `:0`.
     pub fn port(&self) -> u16 {
         self.address.port()
@@ -237,6 +248,8 @@ impl Application {
     pub async fn run_until_stopped(self, stop: CancellationToken) {
         stop.cancelled().await;
         tracing::info!("stopping");
+        // Whoever waits is a request in flight, and is not waited for: it gets its answer now.
+        self.feed.release();
         let finish = async {
             for (handle, _) in &self.servers {
                 // No new connections; requests in flight are answered.

@@ -12,6 +12,7 @@
 //!   `store/queries` is ordinary Diesel, written once and compiled for each; `search_sql.rs` and `store/ledger` are the
 //!   hot paths as text that both databases understand (`statement.rs` keeps them prepared, `dialect.rs` holds the few
 //!   words in which they differ). Imports `domain`.
+//! - [`feed`] says what just changed to whoever waits for it. Imports `domain` and the traits of `store`.
 //! - [`vault`] seals secrets at rest. Imports nothing of ours.
 //! - [`ingest`] is a callback's way in. Imports the above.
 //! - [`payments`] starts payments: the intent is committed, the provider called, its answer written. `accounts` connects
@@ -44,6 +45,7 @@
 pub mod app;
 pub mod cli;
 pub mod domain;
+pub mod feed;
 pub mod http;
 pub mod ingest;
 pub mod payments;

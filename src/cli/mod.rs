@@ -12,6 +12,8 @@ mod reconcile;
 mod serve;
 mod simulator;
 mod webhook;
+mod webhook_check;
+mod webhook_listen;
 
 use std::process::ExitCode;
 use std::sync::Arc;

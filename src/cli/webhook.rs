@@ -1,11 +1,11 @@
-//! `webhook create`, `list`, `remove`.
+//! `webhook create`, `list`, `remove`; `listen` and `check` have files of their own.
 
 use chrono::SecondsFormat;
 use clap::Subcommand;
 use serde_json::json;
 
 use super::output::JsonArguments;
-use super::{CliError, Desk, Output, vault};
+use super::{CliError, Desk, Output, vault, webhook_check, webhook_listen};
 use crate::domain::delivery::Endpoint;
 use crate::domain::identity::{EndpointId, PartnerId};
 use crate::domain::timeline::EVENT_TYPES;
@@ -41,6 +41,10 @@ pub enum WebhookCommand {
         #[command(flatten)]
         output: JsonArguments,
     },
+    /// Relay a partner's live events to a local address, signed with a fresh secret that is printed first
+    Listen(webhook_listen::ListenArguments),
+    /// Send a receiver a valid, a tampered, an old, a repeated and an unknown event, and print how it did
+    Check(webhook_check::CheckArguments),
     /// Remove an endpoint
     Remove {
         /// The endpoint
@@ -62,6 +66,8 @@ pub async fn run(command: WebhookCommand, sources: &Sources) -> Result<(), CliEr
         WebhookCommand::List { partner, output } => {
             list(&Desk::open(sources).await?, partner, output).await
         }
+        WebhookCommand::Listen(arguments) => webhook_listen::run(arguments, sources).await,
+        WebhookCommand::Check(arguments) => webhook_check::run(arguments).await,
         WebhookCommand::Remove { id, output } => {
             remove(&Desk::open(sources).await?, id, output).await
         }

@@ -17,3 +17,4 @@ pub mod status;
 pub mod status_update;
 pub mod timeline;
 pub mod transaction;
+pub mod watch;

@@ -9,6 +9,7 @@ mod bulk_status;
 mod callbacks;
 mod clickpesa;
 mod error;
+mod events;
 mod mpesa;
 mod observe;
 mod operation;
@@ -18,6 +19,7 @@ mod rate_limit;
 mod request;
 mod transaction_status;
 mod transactions;
+mod wait;
 mod wire;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::domain::clock::Clock;
 use crate::domain::partner::Scope;
 use crate::domain::status_update::CallbackKind;
+use crate::feed::Feed;
 use crate::ingest::Ingest;
 use crate::payments::Payments;
 use crate::settings::Settings;
@@ -59,6 +62,8 @@ pub struct State {
     pub vault: Arc<Vault>,
     /// Whether endpoints may be private.
     pub webhook_allow_private: bool,
+    /// Where long polls wait.
+    pub feed: Feed,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// Known keys.
@@ -127,6 +132,11 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                     Scope::StatusRead,
                 )),
         )
+        .service(resource("/api/ussd/events", "GET").route(keyed(
+            web::get().to(events::list),
+            get,
+            Scope::StatusRead,
+        )))
         .service(resource("/api/ussd/transactions", "POST").route(keyed(
             web::post().to(transactions::register),
             write,

@@ -5,6 +5,7 @@ mod batcher;
 pub mod columns;
 mod dialect;
 mod error;
+mod event_page;
 mod ledger;
 mod news_codec;
 mod page;
@@ -19,6 +20,7 @@ mod sqlite_threads;
 mod statement;
 
 pub use error::StoreError;
+pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
 
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use crate::domain::status::Status;
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::TimelineEntry;
 use crate::domain::transaction::{IdField, Provider, Transaction};
+use crate::domain::watch::{KEYS_OF_AN_EVENT, WatchKey};
 
 /// Commands that may wait for a writer; one more is answered with [`StoreError::Unavailable`].
 pub const QUEUE_CAPACITY: usize = 4_096;
@@ -152,6 +155,8 @@ pub struct Move {
     pub status: Status,
     /// Its place in the partner's feed.
     pub sequence: i64,
+    /// Who wants to know.
+    pub keys: [WatchKey; KEYS_OF_AN_EVENT],
 }
 
 /// A line for the audit log.
@@ -228,6 +233,18 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Unclaimed>, StoreError>;
     /// Tells of every commit that changed transactions.
     fn commits(&self) -> broadcast::Receiver<CommitNotice>;
+    /// A partner's status events after a place in its feed, in commit order, at most `limit`.
+    async fn list_events(
+        &self,
+        partner: PartnerId,
+        after: i64,
+        limit: i64,
+    ) -> Result<EventPage, StoreError>;
+    /// The last sequence of each partner's feed; 0 before the first event.
+    async fn list_feed_heads(
+        &self,
+        partners: Vec<PartnerId>,
+    ) -> Result<Vec<(PartnerId, i64)>, StoreError>;
 
     /// A page, its total and the statistics, of one snapshot.
     async fn list_transactions(

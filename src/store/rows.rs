@@ -360,25 +360,11 @@ pub struct BacklogRow {
     pub stuck_transactions: i64,
 }
 
-/// A delivery just claimed, with its endpoint and its event.
+/// A status event, of the feed or of a delivery.
 #[derive(QueryableByName)]
-pub struct ClaimedRow {
-    #[diesel(sql_type = IdSql)]
-    pub id: Id,
-    #[diesel(sql_type = Integer)]
-    pub attempts: i32,
-    #[diesel(sql_type = InstantSql)]
-    pub delivery_created_at: At,
+pub struct EventRow {
     #[diesel(sql_type = IdSql)]
     pub partner_id: Id,
-    #[diesel(sql_type = IdSql)]
-    pub endpoint_id: Id,
-    #[diesel(sql_type = Text)]
-    pub url: String,
-    #[diesel(sql_type = diesel::sql_types::Binary)]
-    pub sealed_secret: Vec<u8>,
-    #[diesel(sql_type = InstantSql)]
-    pub endpoint_created_at: At,
     #[diesel(sql_type = IdSql)]
     pub event_id: Id,
     #[diesel(sql_type = BigInt)]
@@ -412,6 +398,61 @@ pub struct ClaimedRow {
 }
 
 /// Shows no phone number.
+impl fmt::Debug for EventRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventRow")
+            .field("event_id", &self.event_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TryFrom<EventRow> for StatusEvent {
+    type Error = StoreError;
+
+    fn try_from(row: EventRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: EventId(row.event_id.0),
+            partner_id: PartnerId(row.partner_id.0),
+            sequence: row.sequence,
+            transaction_id: TransactionId(row.transaction_id.0),
+            is_registration: word::<TimelineKind>("kind", &row.kind)? == TimelineKind::Registered,
+            status: word::<Status>("to_status", &required("to_status", row.to_status)?)?,
+            conversation_id: row.conversation_id,
+            client_request_id: row.client_request_id,
+            result_code: row.result_code,
+            result_description: row.result_description,
+            receipt: row.receipt,
+            amount: Amount(required("amount_minor", row.amount_minor)?),
+            currency: word::<Currency>("currency", &required("currency", row.currency)?)?,
+            msisdn: number(row.msisdn),
+            reversed_at: row.reversed_at.map(|at| at.0),
+            updated_at: row.at.0,
+        })
+    }
+}
+
+/// A delivery just claimed, with its endpoint and its event.
+#[derive(QueryableByName)]
+pub struct ClaimedRow {
+    #[diesel(sql_type = IdSql)]
+    pub id: Id,
+    #[diesel(sql_type = Integer)]
+    pub attempts: i32,
+    #[diesel(sql_type = InstantSql)]
+    pub delivery_created_at: At,
+    #[diesel(sql_type = IdSql)]
+    pub endpoint_id: Id,
+    #[diesel(sql_type = Text)]
+    pub url: String,
+    #[diesel(sql_type = diesel::sql_types::Binary)]
+    pub sealed_secret: Vec<u8>,
+    #[diesel(sql_type = InstantSql)]
+    pub endpoint_created_at: At,
+    #[diesel(embed)]
+    pub event: EventRow,
+}
+
+/// Shows no phone number.
 impl fmt::Debug for ClaimedRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClaimedRow")
@@ -424,12 +465,12 @@ impl TryFrom<ClaimedRow> for ClaimedDelivery {
     type Error = StoreError;
 
     fn try_from(row: ClaimedRow) -> Result<Self, StoreError> {
-        let partner_id = PartnerId(row.partner_id.0);
+        let event = StatusEvent::try_from(row.event)?;
         Ok(Self {
             id: DeliveryId(row.id.0),
             endpoint: Endpoint {
                 id: EndpointId(row.endpoint_id.0),
-                partner_id,
+                partner_id: event.partner_id,
                 url: row.url,
                 events: Vec::new(),
                 description: None,
@@ -438,25 +479,7 @@ impl TryFrom<ClaimedRow> for ClaimedDelivery {
                 created_at: row.endpoint_created_at.0,
                 transaction_id: None,
             },
-            event: StatusEvent {
-                id: EventId(row.event_id.0),
-                partner_id,
-                sequence: row.sequence,
-                transaction_id: TransactionId(row.transaction_id.0),
-                is_registration: word::<TimelineKind>("kind", &row.kind)?
-                    == TimelineKind::Registered,
-                status: word::<Status>("to_status", &required("to_status", row.to_status)?)?,
-                conversation_id: row.conversation_id,
-                client_request_id: row.client_request_id,
-                result_code: row.result_code,
-                result_description: row.result_description,
-                receipt: row.receipt,
-                amount: Amount(required("amount_minor", row.amount_minor)?),
-                currency: word::<Currency>("currency", &required("currency", row.currency)?)?,
-                msisdn: number(row.msisdn),
-                reversed_at: row.reversed_at.map(|at| at.0),
-                updated_at: row.at.0,
-            },
+            event,
             attempts: u32::try_from(row.attempts).unwrap_or_default(),
             created_at: row.delivery_created_at.0,
         })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
-use super::body::event_body;
+use super::body::{event_body, message_id};
 use super::sender::{SendResult, Sender};
 use super::signature::{self, Secret};
 use crate::domain::clock::{Clock, Instant};
@@ -49,7 +49,7 @@ impl Means {
 
     async fn send(&self, secret: &Secret, delivery: &ClaimedDelivery, at: Instant) -> SendResult {
         let body = event_body(&delivery.event);
-        let id = message_id(delivery);
+        let id = message_id(delivery.event.id);
         let seconds = at.timestamp();
         let headers = [
             (
@@ -96,11 +96,6 @@ impl Means {
             warn!(delivery = %attempt.delivery_id, endpoint = %attempt.endpoint_id, number = attempt.number, status = attempt.status, milliseconds = attempt.duration_ms, error = attempt.error.as_deref(), outcome, "webhook not delivered");
         }
     }
-}
-
-/// The `webhook-id`: one an event, so that a receiver can tell a repeat.
-fn message_id(delivery: &ClaimedDelivery) -> String {
-    format!("evt_{}", delivery.event.id)
 }
 
 fn judge(result: &SendResult, number: u32, now: Instant) -> AttemptVerdict {

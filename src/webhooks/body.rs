@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::domain::clock::Instant;
+use crate::domain::identity::EventId;
 use crate::domain::money::Amount;
 use crate::domain::timeline::StatusEvent;
 
@@ -48,6 +49,11 @@ impl<'a> From<&'a StatusEvent> for EventBody<'a> {
             reversed_at: event.reversed_at.map(instant),
         }
     }
+}
+
+/// The `webhook-id`: one an event, so that a receiver can tell a repeat.
+pub fn message_id(event: EventId) -> String {
+    format!("evt_{event}")
 }
 
 /// The bytes that are signed and sent; the same bytes for every attempt and every endpoint.

@@ -71,6 +71,23 @@ impl SendResult {
             duration: Duration::ZERO,
         }
     }
+
+    /// Whether it was taken.
+    pub fn is_success(&self) -> bool {
+        self.status
+            .is_some_and(|status| (200..300).contains(&status))
+    }
+
+    /// A line for people.
+    pub fn summary(&self) -> String {
+        match (self.status, &self.error) {
+            (Some(status), _) => {
+                format!("answered {status} in {} ms", self.duration.as_millis())
+            }
+            (None, Some(error)) => error.clone(),
+            (None, None) => "no answer".to_owned(),
+        }
+    }
 }
 
 /// Posts to partners. Cheap to clone; clones share their connections.

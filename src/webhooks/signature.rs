@@ -79,6 +79,20 @@ pub fn sign(secret: &Secret, id: &str, timestamp_seconds: i64, body: &[u8]) -> S
     format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
+/// The three headers of a message.
+pub fn signed_headers(
+    secret: &Secret,
+    id: String,
+    timestamp_seconds: i64,
+    body: &[u8],
+) -> [(&'static str, String); 3] {
+    [
+        (SIGNATURE_HEADER, sign(secret, &id, timestamp_seconds, body)),
+        (TIMESTAMP_HEADER, timestamp_seconds.to_string()),
+        (ID_HEADER, id),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;

@@ -13,6 +13,8 @@ mod support;
 
 mod api;
 mod commands;
+mod commands_webhook;
+mod doctor;
 mod fuzz;
 mod house_rules;
 mod kill;

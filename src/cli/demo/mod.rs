@@ -255,7 +255,7 @@ async fn watch(
                             "status   {}  {}{}",
                             moved.transaction_id,
                             moved.status,
-                            if asked { "  (its callback was lost; the provider was asked)" } else { "" }
+                            if asked { "  (found out by asking the provider)" } else { "" }
                         ));
                     }
                 }

@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 use crate::domain::identity::EndpointId;
 use crate::domain::ledger::{CallbackState, Changes};
 use crate::domain::timeline::TimelineKind;
+use crate::domain::watch::WatchKey;
 use crate::store::batcher::CommitError;
 use crate::store::{CommitNotice, Move, StoreError};
 
@@ -88,6 +89,7 @@ fn notice(changes: &Changes) -> Option<CommitNotice> {
             transaction_id: event.transaction_id,
             status: event.status,
             sequence: event.sequence,
+            keys: WatchKey::of(event),
         })
         .collect();
     Some(CommitNotice {

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod deliveries;
+mod feed;
 mod housekeeping;
 mod partners;
 mod payments;

@@ -11,7 +11,7 @@ use diesel_migrations::MigrationHarness;
 use tokio::sync::broadcast;
 
 use super::{Adapter, Conn, DIALECT, MIGRATIONS, Statement};
-use super::{accounts, deliveries, housekeeping, partners, payments};
+use super::{accounts, deliveries, feed, housekeeping, partners, payments};
 use crate::domain::account::Account;
 use crate::domain::clock::Instant;
 use crate::domain::delivery::{Attempt, ClaimedDelivery, Endpoint};
@@ -21,19 +21,19 @@ use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
 use crate::domain::search::{BulkLookup, ProviderFilter, Search};
 use crate::domain::status_update::Balance;
-use crate::domain::timeline::TimelineEntry;
+use crate::domain::timeline::{StatusEvent, TimelineEntry};
 use crate::domain::transaction::{IdField, Provider, Transaction};
 use crate::store::dialect::Dialect;
 use crate::store::ledger::load;
 use crate::store::ledger::working_set::kept;
 use crate::store::page::listing;
 use crate::store::rows::{
-    BacklogRow, ClaimedRow, DueEndpointRow, IdRow, InstantRow, PartnerIdRow, TimelineRow,
-    TransactionRow, TransactionSql, UnclaimedRow,
+    BacklogRow, ClaimedRow, DueEndpointRow, EventRow, HeadRow, IdRow, InstantRow, PartnerIdRow,
+    TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
 };
 use crate::store::{
-    Audit, Backlog, BulkFound, Capacity, CommitNotice, KeyHolder, Listing, Retention, Store,
-    StoreError, provider_list_sql, search_sql,
+    Audit, Backlog, BulkFound, Capacity, CommitNotice, EventPage, KeyHolder, Listing, Retention,
+    Store, StoreError, provider_list_sql, search_sql,
 };
 
 /// How often a process looks again when another one was quicker with a migration on the embedded database.
@@ -153,6 +153,36 @@ impl Store for Adapter {
 
     fn commits(&self) -> broadcast::Receiver<CommitNotice> {
         self.commits.subscribe()
+    }
+
+    async fn list_events(
+        &self,
+        partner: PartnerId,
+        after: i64,
+        limit: i64,
+    ) -> Result<EventPage, StoreError> {
+        // The head first: an event that is missing below it has been removed, it is not one to come.
+        let heads = self.list_feed_heads(vec![partner]).await?;
+        let head = heads.into_iter().next().map_or(0, |(_, head)| head);
+        if head <= after {
+            return Ok(EventPage::default());
+        }
+        let rows = self
+            .rows::<EventRow, _>(feed::events(partner, after, limit))
+            .await?;
+        let events: Result<_, StoreError> = rows.into_iter().map(StatusEvent::try_from).collect();
+        Ok(EventPage::new(after, head, events?))
+    }
+
+    async fn list_feed_heads(
+        &self,
+        partners: Vec<PartnerId>,
+    ) -> Result<Vec<(PartnerId, i64)>, StoreError> {
+        let rows = self.rows::<HeadRow, _>(feed::heads(&partners)).await?;
+        let heads = rows.into_iter();
+        Ok(heads
+            .map(|row| (PartnerId(row.partner_id.0), row.last_sequence))
+            .collect())
     }
 
     async fn list_transactions(

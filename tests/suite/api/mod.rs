@@ -3,6 +3,7 @@
 mod callbacks;
 mod clients;
 mod errors;
+mod events;
 mod hostile;
 mod isolation;
 mod lessons;

@@ -1,6 +1,7 @@
 //! The store's contract: whatever it promises, it promises on both databases.
 
 mod deliveries;
+mod feed;
 mod listing;
 mod migrations;
 mod orders;

@@ -130,6 +130,7 @@ async fn live(db: &TestStore) {
     };
     db.store.find_transactions(partner, lookup).await.unwrap();
     db.find(&row).await;
+    db.store.list_events(partner, 1, 50).await.unwrap();
     db.store
         .list_route_owners(row.provider, vec![(IdField::Conversation, "c".to_owned())])
         .await
@@ -256,6 +257,30 @@ async fn no_statement_of_postgres_walks_a_big_table() {
                     .is_some_and(|next| next.contains("Index Cond"));
             assert!(!walks, "{sql}\n{}", plan.join("\n"));
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_is_read_by_its_own_index_and_in_its_order() {
+    listen();
+    for (db, placeholder) in [
+        (TestStore::sqlite().await, '?'),
+        (TestStore::postgres().await, '$'),
+    ] {
+        let partner = db.partner().await;
+        db.register(registration(partner, "a")).await;
+        db.store.list_events(partner, 0, 50).await.unwrap();
+        let statements = heard(placeholder);
+        let mut read = statements
+            .iter()
+            .filter(|sql| sql.contains("FROM transaction_events") && sql.contains("sequence >"));
+        let plan = db.plan(read.next().unwrap()).await.join("\n");
+        assert_eq!(read.next(), None);
+        assert!(plan.contains("transaction_events_feed"), "{plan}");
+        assert!(
+            !plan.to_ascii_uppercase().contains("SORT") && !plan.contains("TEMP B-TREE"),
+            "{plan}"
+        );
     }
 }
 

@@ -27,6 +27,8 @@ pub struct TestApp {
     pub db: Arc<TestStore>,
     /// `http://127.0.0.1:port`.
     pub base: String,
+    /// Where its long polls wait.
+    pub feed: ussd_status::feed::Feed,
     vault: Arc<Vault>,
     client: reqwest::Client,
     stop: CancellationToken,
@@ -132,6 +134,7 @@ impl TestApp {
         )
         .unwrap();
         let base = format!("http://{}", application.address());
+        let feed = application.feed().clone();
         let stop = CancellationToken::new();
         let running = tokio::spawn(application.run_until_stopped(stop.clone()));
         let client = reqwest::Client::builder()
@@ -143,6 +146,7 @@ impl TestApp {
         Self {
             db,
             base,
+            feed,
             vault,
             client,
             stop,
@@ -363,6 +367,13 @@ impl TestApp {
         let headers = [("content-type", "application/json;charset=UTF-8")];
         self.send(Method::POST, &path, &headers, Some(body.into()))
             .await
+    }
+}
+
+impl TestApp {
+    /// Stops the service politely; requests in flight are answered.
+    pub fn stop(&self) {
+        self.stop.cancel();
     }
 }
 
