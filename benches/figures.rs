@@ -17,6 +17,8 @@ mod constant;
 mod database;
 #[path = "figures/load.rs"]
 mod load;
+#[path = "figures/payments.rs"]
+mod payments;
 #[path = "figures/receiver.rs"]
 mod receiver;
 #[path = "figures/report.rs"]
@@ -53,11 +55,11 @@ struct Options {
     /// Another build of the program, to compare with
     #[arg(long, default_value = env!("CARGO_BIN_EXE_ussd-status"))]
     binary: PathBuf,
-    /// Only these stages: reads, callbacks, webhooks
+    /// Only these stages: reads, callbacks, webhooks, payments
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "reads,callbacks,webhooks"
+        default_value = "reads,callbacks,webhooks,payments"
     )]
     stages: Vec<String>,
     /// Given by cargo

@@ -143,7 +143,7 @@ fn insert(
             "status <> 'accepted'",
         ),
         format!(
-            "INSERT INTO open_transactions SELECT partner_id, status, created_at, id, {} FROM figures_rows \
+            "INSERT INTO open_transactions (partner_id, status, created_at, transaction_id, ask_at) SELECT partner_id, status, created_at, id, {} FROM figures_rows \
              WHERE status = 'accepted'",
             // Nobody is to be asked during a run.
             words.instant(&format!("({micros} + 86400000000)"))

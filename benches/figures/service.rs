@@ -42,6 +42,12 @@ impl Program {
         }
     }
 
+    /// Writes a file into the program's folder; its name.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        std::fs::write(self.folder.join(name), text).unwrap();
+        name.to_owned()
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command
@@ -69,18 +75,29 @@ impl Program {
 
     /// Starts the service and waits until it is ready.
     pub fn serve(&self) -> Service {
+        self.start(&["serve"], "/readyz")
+    }
+
+    /// Starts the simulator, whose callbacks come at once.
+    pub fn simulate(&self) -> Service {
+        let at_once = ["simulator", "--min-delay", "1ms", "--max-delay", "20ms"];
+        self.start(&at_once, "/simulator")
+    }
+
+    fn start(&self, arguments: &[&str], ready: &str) -> Service {
         let address = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .unwrap();
         let started = Instant::now();
         let child = self
             .command()
-            .args(["serve", "--listen", &address.to_string()])
+            .args(arguments)
+            .args(["--listen", &address.to_string()])
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let request = b"GET /readyz HTTP/1.1\r\nhost: figures\r\n\r\n";
-        while !load::ask_once(address, request).is_ok_and(|answer| answer.status == 200) {
+        let request = format!("GET {ready} HTTP/1.1\r\nhost: figures\r\n\r\n").into_bytes();
+        while !load::ask_once(address, &request).is_ok_and(|answer| answer.status == 200) {
             assert!(started.elapsed() < Duration::from_secs(30), "never ready");
             std::thread::sleep(Duration::from_millis(1));
         }

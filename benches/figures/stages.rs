@@ -1,4 +1,4 @@
-//! What is measured, in order: the start, reads, callbacks, webhooks, memory.
+//! What is measured, in order: the start, reads, callbacks, webhooks, payments, memory.
 
 use std::ops::Range;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::load::{self, Measured, Requests};
 use super::report::{Figure, Goal};
 use super::rows::{self, Owner};
 use super::service::{Program, Service};
-use super::{Options, bare, receiver};
+use super::{Options, bare, payments, receiver};
 
 /// Connections that read at once.
 const READERS: usize = 32;
@@ -96,6 +96,9 @@ pub fn run(
     }
     if wants("webhooks") {
         run.webhooks(&service);
+    }
+    if wants("payments") {
+        run.payments(&service);
     }
     let most = service.memory("VmHWM");
     run.figure("memory loaded", most, "MB", None, Goal::Within(150.0, 80.0));
@@ -338,6 +341,37 @@ impl Run<'_> {
             body.len()
         )
         .into_bytes()
+    }
+
+    fn payments(&mut self, service: &Service) {
+        let simulator = self.program.simulate();
+        let till = payments::Till::open(&self.program, service, &simulator);
+        let bound = till.alone(64, self.span).rate();
+        for connections in [1, 8] {
+            let (_, prompts) = till.push("stk-push", connections, self.span);
+            let name = format!("prompts, {connections} connections");
+            self.figure(&name, prompts.rate(), "/s", None, Goal::Shown);
+        }
+        for (path, name) in payments::ROUTES {
+            let (settled, sent) = till.push(path, 64, self.span);
+            let alone = (path == "stk-push").then_some(bound);
+            let name = format!("{name}, 64 connections");
+            self.figure(&name, sent.rate(), "/s", alone, Goal::Shown);
+            self.figure(
+                &format!("{name}, p99"),
+                sent.quantile(0.99),
+                "ms",
+                None,
+                Goal::Shown,
+            );
+            self.figure(
+                &format!("{name}, to the end"),
+                settled,
+                "/s",
+                None,
+                Goal::Shown,
+            );
+        }
     }
 
     fn webhooks(&mut self, service: &Service) {

@@ -217,7 +217,10 @@ impl Course {
     /// True if a stale word is to follow the last one; nothing can be out of order that is not told.
     pub(super) fn is_reordered(&self) -> bool {
         self.copies(self.behaviour.copies()) > 0
-            && !matches!(self.behaviour, Behaviour::Fails(_))
+            && !matches!(
+                self.behaviour,
+                Behaviour::Fails(_) | Behaviour::UnknownResult
+            )
             && self.strikes(Fault::Reordered)
     }
 

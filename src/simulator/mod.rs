@@ -160,6 +160,13 @@ impl RunningSimulator {
         control::invalidate_tokens(&self.world, account)
     }
 
+    /// The access tokens that were given out, of both providers, in no order: what must not be found in anything
+    /// that the service writes.
+    pub fn issued_tokens(&self) -> Vec<String> {
+        let issued = world::locked(&self.world.issued);
+        issued.iter().map(|(token, ())| token.to_owned()).collect()
+    }
+
     /// Does what is done in M-Pesa's portal: lets a shortcode's C2B URLs be registered anew. False if it had
     /// none.
     pub fn forget_c2b_urls(&self, shortcode: &str) -> bool {

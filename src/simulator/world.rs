@@ -30,6 +30,8 @@ pub(super) struct World {
     pub(super) faults: Plans,
     pub(super) ledger: Book,
     pub(super) token_lifetime: TimeDelta,
+    /// Every access token that was given out, so that a test can look for it where it must not be.
+    pub(super) issued: Mutex<Recent<()>>,
     now: Now,
     delay: RangeInclusive<Duration>,
     delays: Mutex<StdRng>,
@@ -74,6 +76,7 @@ impl World {
             ledger: Book::new(LEDGER_PAYMENTS),
             token_lifetime: TimeDelta::from_std(settings.token_lifetime)
                 .unwrap_or(TimeDelta::hours(1)),
+            issued: Mutex::default(),
             now: Arc::clone(&settings.now),
             delay: settings.callback_delay.clone(),
             delays: Mutex::new(StdRng::seed_from_u64(settings.seed)),

@@ -24,3 +24,4 @@ mod providers;
 mod reconciliation;
 mod slow_clients;
 mod store;
+mod storm;

@@ -180,6 +180,7 @@ async fn generate_token(world: web::Data<World>, request: HttpRequest) -> HttpRe
             checksum_key: world.clickpesa.application(client_id).checksum_key,
         },
     );
+    locked(&world.issued).insert(token.clone(), ());
     HttpResponse::Ok().json(json!({"success": true, "token": token}))
 }
 

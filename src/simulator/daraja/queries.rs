@@ -53,7 +53,7 @@ pub(super) async fn status(
     let msisdn = found.map(|(_, payment)| payment.msisdn);
     let msisdn = msisdn.as_deref().unwrap_or_default();
     let course = course::of_question(&world, &asked.consumer, msisdn, "status");
-    later(&world, asked, course, move |world| {
+    later(&world, asked, course, None, move |world| {
         let Some((id, payment)) = find(world, receipt.as_deref(), originator.as_deref()) else {
             return unknown();
         };
@@ -105,21 +105,20 @@ pub(super) async fn reverse(
         Err(refusal) => return refusal.answer(&world),
     };
     let msisdn = find(&world, Some(&receipt), None).map(|(_, payment)| payment.msisdn);
+    let msisdn = msisdn.unwrap_or_default();
     let order = Order {
         provider: "mpesa",
         kind: "reversal",
         account: &asked.consumer,
-        msisdn: msisdn.as_deref().unwrap_or_default(),
+        msisdn: &msisdn,
         amount: amount.to_string(),
         id: None,
         callback_url: Some(&asked.result_url),
     };
     world.ledger.received(&order);
     let course = course::of_reversal(&world, &order);
-    later(&world, asked, course, move |world| {
-        reversal(world, &receipt, amount)
-    })
-    .await
+    let find = move |world: &World| reversal(world, &receipt, amount);
+    later(&world, asked, course, Some(msisdn), find).await
 }
 
 fn reversal(world: &World, receipt: &str, amount: u64) -> Finding {
@@ -182,7 +181,7 @@ pub(super) async fn balance(
         Err(refusal) => return refusal.answer(&world),
     };
     let course = course::of_question(&world, &asked.consumer, "", "balance");
-    later(&world, asked, course, |world| {
+    later(&world, asked, course, None, |world| {
         let utility = world.daraja.withdraw(0);
         let accounts = format!(
             "Working Account|KES|1199371.00|1199371.00|0.00|0.00\
@@ -229,11 +228,13 @@ fn read(
     })
 }
 
-/// Accepts the question, and posts what `find` finds once the delay is over.
+/// Accepts the question, and posts what `find` finds once the delay is over. What moves money is remembered under its
+/// OriginatorConversationID with the number in `moved_of`, so that it can be asked about itself.
 async fn later(
     world: &Arc<World>,
     asked: Asked,
     course: Course,
+    moved_of: Option<String>,
     find: impl FnOnce(&World) -> Finding + Send + 'static,
 ) -> HttpResponse {
     let course = Arc::new(course);
@@ -246,6 +247,23 @@ async fn later(
     let conversation_id = conversation_id(world);
     let transaction_id = receipt(world);
     let accepted = HttpResponse::Ok().json(Accepted::new(&conversation_id, &originator_id));
+    if let Some(msisdn) = moved_of {
+        let amount = asked.fields.find("Amount").unwrap_or_default();
+        let moved = Payment {
+            conversation_id: conversation_id.clone(),
+            merchant_request_id: String::new(),
+            receipt: transaction_id.clone(),
+            shortcode: asked.fields.find("ReceiverParty").unwrap_or_default(),
+            msisdn,
+            paid: amount.parse().unwrap_or_default(),
+            result: None,
+            reversed: false,
+            started_at: world.east_africa("%Y%m%d%H%M%S"),
+            entry: course.entry,
+            denied_once: course.denies(),
+        };
+        world.daraja.remember(&originator_id, moved);
+    }
     course.made(LedgerIds {
         originator_conversation_id: Some(originator_id.clone()),
         conversation_id: Some(conversation_id.clone()),
@@ -280,6 +298,7 @@ async fn tell(
     tokio::time::sleep(course.delay()).await;
     let (result, parameters) = find(&world);
     let amount = asked.fields.find("Amount").unwrap_or_default();
+    world.daraja.settle(&originator_id, result);
     course.settle(truth_of(result), &amount);
     let report = Report::new(
         result,

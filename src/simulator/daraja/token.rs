@@ -121,6 +121,7 @@ fn grant_token(world: &World, consumer: String) -> Granted {
         expires_at,
     };
     tokens.living.insert(access_token.clone(), living);
+    locked(&world.issued).insert(access_token.clone(), ());
     Granted {
         access_token,
         expires_in: world.token_lifetime.num_seconds().to_string(),

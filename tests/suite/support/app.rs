@@ -1,10 +1,11 @@
 //! The whole program in this process, on a port of its own: methods are named after what a person does.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ussd_status::app::Application;
 use ussd_status::domain::account::Account;
@@ -31,6 +32,7 @@ pub struct TestApp {
     vault: Arc<Vault>,
     client: reqwest::Client,
     stop: CancellationToken,
+    running: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// A partner with its key.
@@ -97,6 +99,12 @@ impl TestApp {
         Self::build(Arc::new(db), vault, more).await
     }
 
+    /// Starts the service under a master key that other processes on its database have too.
+    pub async fn start_under(master_key: &str, db: Arc<TestStore>, more: &[(&str, &str)]) -> Self {
+        let vault = Arc::new(Vault::new(master_key, None).unwrap());
+        Self::build(db, vault, more).await
+    }
+
     /// Another process on the same database that cannot open what this one sealed.
     pub async fn under_another_master_key(&self) -> Self {
         let vault = Arc::new(Vault::new(&new_master_key().unwrap(), None).unwrap());
@@ -128,7 +136,7 @@ impl TestApp {
         let base = format!("http://{}", application.address());
         let feed = application.feed().clone();
         let stop = CancellationToken::new();
-        tokio::spawn(application.run_until_stopped(stop.clone()));
+        let running = tokio::spawn(application.run_until_stopped(stop.clone()));
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -142,6 +150,16 @@ impl TestApp {
             vault,
             client,
             stop,
+            running: Mutex::new(Some(running)),
+        }
+    }
+
+    /// Stops as a signal would, and waits for the end.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        let running = self.running.lock().unwrap().take();
+        if let Some(running) = running {
+            running.await.unwrap();
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod build;
+pub mod gate;
 pub mod openapi;
 pub mod paying;
 pub mod postgres;

@@ -16,18 +16,28 @@ pub struct Place {
     database: String,
     master_key: String,
     folder: TempDir,
+    settings: Vec<(String, String)>,
 }
 
 impl Place {
     /// Around a test's database.
     pub fn new(db: &TestStore) -> Self {
+        Self::under(&new_master_key().unwrap(), db, &[])
+    }
+
+    /// Around a database under a known master key, with more settings.
+    pub fn under(master_key: &str, db: &TestStore, settings: &[(&str, &str)]) -> Self {
         Self {
             database: match db.url() {
                 DatabaseUrl::Sqlite(path) => format!("sqlite://{path}"),
                 DatabaseUrl::Postgres(url) => url,
             },
-            master_key: new_master_key().unwrap(),
+            master_key: master_key.to_owned(),
             folder: tempfile::tempdir().unwrap(),
+            settings: settings
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
         }
     }
 
@@ -50,6 +60,7 @@ impl Place {
             .env("RATE_LIMIT_WRITE", "100000")
             .env("RATE_LIMIT_GET", "100000")
             .env("SHUTDOWN_GRACE", "15s")
+            .envs(self.settings.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
