@@ -127,9 +127,7 @@ async fn what_doctor_says(db: TestStore) {
         "ever succeeded",
     );
     ill.says("callback URL", "failing", "not https");
-    for secret in ["of-the-test", "PRIVATE"] {
-        assert!(!ill.text.contains(secret), "{}", ill.text);
-    }
+    assert!(!ill.text.contains("of-the-test"), "{}", ill.text);
 
     let other_key = new_master_key().unwrap();
     let locked = Examination::of(

@@ -88,8 +88,14 @@ async fn an_outbox_that_has_just_filled_is_claimed_from_at_once(db: TestStore) {
         ("gen_random_uuid()", "generate_series(1, 10000) AS g(i)")
     };
     db.execute(&format!(
+        "INSERT INTO transaction_events (partner_id, transaction_id, id, at, kind, from_status, to_status, source, \
+         sequence, amount_minor, currency) SELECT partner_id, {id}, {id}, at, kind, from_status, to_status, source, \
+         sequence + i, amount_minor, currency FROM transaction_events, {numbers}"
+    ))
+    .await;
+    db.execute(&format!(
         "INSERT INTO deliveries (partner_id, id, endpoint_id, transaction_id, sequence, state, attempts, due_at, \
-         is_leased, created_at) SELECT partner_id, {id}, endpoint_id, {id}, sequence, state, attempts, due_at, \
+         is_leased, created_at) SELECT partner_id, {id}, endpoint_id, {id}, sequence + i, state, attempts, due_at, \
          is_leased, created_at FROM deliveries, {numbers}"
     ))
     .await;

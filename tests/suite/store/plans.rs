@@ -306,7 +306,9 @@ async fn the_feed_is_read_by_its_own_index_and_in_its_order() {
         let statements = heard(placeholder);
         let mut read = statements
             .iter()
-            .filter(|sql| sql.contains("FROM transaction_events") && sql.contains("sequence >"));
+            .filter(|sql| sql.contains("FROM transaction_events") && sql.contains("sequence >"))
+            // What a replay looks for is another question, and may be asked meanwhile.
+            .filter(|sql| !sql.contains("deliveries"));
         let plan = db.plan(read.next().unwrap()).await.join("\n");
         assert_eq!(read.next(), None);
         assert!(plan.contains("transaction_events_feed"), "{plan}");
