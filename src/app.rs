@@ -27,7 +27,7 @@ use crate::telemetry::UPKEEP_EVERY;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
 use crate::webhooks::dispatcher::Dispatcher;
-use crate::webhooks::sender::{Limits, Sender};
+use crate::webhooks::sender::Sender;
 
 /// How long a client may take for the head of a request.
 const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -152,7 +152,7 @@ impl Application {
             (workers.clone(), cancel.clone()),
         ));
         let (feed, waker) = Feed::open(Arc::clone(&store));
-        let sender = Sender::new(settings.webhook_allow_private, Limits::default())
+        let sender = Sender::from_settings(settings)
             .map_err(|error| StartError::Settings(error.to_string()))?;
         let state = Data::new(State {
             payments: Arc::clone(&payments),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -71,6 +71,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// `WEBHOOK_ALLOW_PRIVATE`: lets webhooks go to `http:` and private addresses.
     pub webhook_allow_private: bool,
+    /// `WEBHOOK_CA_FILE`: certificate authorities that webhooks trust besides the system's, PEM.
+    pub webhook_ca_file: Option<PathBuf>,
     /// `RATE_LIMIT_GET`: status reads per minute and key.
     pub rate_limit_get: u32,
     /// `RATE_LIMIT_POST`: bulk reads per minute and key.
@@ -231,6 +233,7 @@ impl Settings {
                 "true or false is",
                 |text| text.parse().ok(),
             )?,
+            webhook_ca_file: sources.value("WEBHOOK_CA_FILE").map(PathBuf::from),
             rate_limit_get: rate("RATE_LIMIT_GET", "100")?,
             rate_limit_post: rate("RATE_LIMIT_POST", "50")?,
             rate_limit_write: rate("RATE_LIMIT_WRITE", "600")?,
@@ -408,6 +411,7 @@ mod tests {
         assert_eq!(settings.reconcile_after, Duration::from_secs(60));
         assert_eq!(settings.reconcile_for, Duration::from_secs(48 * 3_600));
         assert!(!settings.webhook_allow_private);
+        assert_eq!(settings.webhook_ca_file, None);
     }
 
     #[test]

@@ -112,6 +112,14 @@ fn describe() {
         Unit::Seconds,
         "From the event to its delivery"
     );
+    describe_counter!(
+        "ussd_status_webhook_pauses_total",
+        "Times that a failing webhook endpoint was left alone for a while"
+    );
+    describe_gauge!(
+        "ussd_status_webhook_endpoints_paused",
+        "Failing webhook endpoints that this process leaves alone now"
+    );
     describe_gauge!(
         "ussd_status_open_transactions",
         "Transactions that are not final"

@@ -117,6 +117,17 @@ pub struct Service {
 }
 
 impl Service {
+    /// The processor time it has used, all threads.
+    pub fn cpu(&self) -> Duration {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let text = text.unwrap_or_default();
+        // After the name, which may contain anything: user and system time, in hundredths of a second.
+        let after_name = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks = [11, 12].map(|at| fields[at].parse::<u64>().unwrap());
+        Duration::from_millis(10 * (ticks[0] + ticks[1]))
+    }
+
     /// A line of its memory, in megabytes: `VmRSS` now, `VmHWM` at most so far.
     pub fn memory(&self, name: &str) -> f64 {
         let path = format!("/proc/{}/status", self.child.id());

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,6 +14,9 @@ use super::report::{Figure, Goal};
 use super::rows::{self, Owner};
 use super::service::{Program, Service};
 use super::{Options, bare, payments, receiver};
+
+#[path = "hostile.rs"]
+mod hostile;
 
 /// Connections that read at once.
 const READERS: usize = 32;
@@ -377,14 +381,38 @@ impl Run<'_> {
     fn webhooks(&mut self, service: &Service) {
         let (address, arrivals) = receiver::start();
         let url = format!("http://{address}/hook");
-        self.program.run(&[
-            "webhook",
-            "create",
-            "--partner",
-            &self.owner.partner,
-            "--url",
-            &url,
-        ]);
+        let partner = self.owner.partner.clone();
+        let create = ["webhook", "create", "--partner", &partner, "--url", &url];
+        let endpoint = text(&self.program.run(&create), "id");
+        let quiet = self.callback_to_webhook(service, &arrivals);
+        self.figure(
+            "callback to webhook, p50",
+            quiet.quantile(0.5),
+            "ms",
+            None,
+            Goal::Shown,
+        );
+        self.figure(
+            "callback to webhook, p99",
+            quiet.quantile(0.99),
+            "ms",
+            None,
+            Goal::Within(25.0, 8.0),
+        );
+        let many = self.post_callbacks(service, 64);
+        self.figure(
+            "callbacks, 64 connections, sending webhooks",
+            many.rate(),
+            "/s",
+            None,
+            Goal::Shown,
+        );
+        hostile::backlog(self, service, &endpoint, &arrivals);
+        hostile::bad_neighbours(self, service, &arrivals, &quiet);
+    }
+
+    /// From sending a callback to the arrival of its webhook, one after the other.
+    fn callback_to_webhook(&mut self, service: &Service, arrivals: &Receiver<Instant>) -> Measured {
         let requests = Requests::once(self.open(WEBHOOKS));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -406,29 +434,7 @@ impl Run<'_> {
             // The service comes to rest, and not always at the same beat.
             std::thread::sleep(Duration::from_millis(10 + turn as u64 % 7));
         }
-        let measured = Measured::of(latencies, started.elapsed());
-        self.figure(
-            "callback to webhook, p50",
-            measured.quantile(0.5),
-            "ms",
-            None,
-            Goal::Shown,
-        );
-        self.figure(
-            "callback to webhook, p99",
-            measured.quantile(0.99),
-            "ms",
-            None,
-            Goal::Within(25.0, 8.0),
-        );
-        let many = self.post_callbacks(service, 64);
-        self.figure(
-            "callbacks, 64 connections, sending webhooks",
-            many.rate(),
-            "/s",
-            None,
-            Goal::Shown,
-        );
+        Measured::of(latencies, started.elapsed())
     }
 }
 

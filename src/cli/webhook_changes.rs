@@ -14,7 +14,7 @@ use crate::domain::identity::EndpointId;
 use crate::domain::timeline::EVENT_TYPES;
 use crate::settings::{Settings, Sources};
 use crate::webhooks::endpoints::{Actor, EndpointError, Endpoints};
-use crate::webhooks::{Limits, Sender};
+use crate::webhooks::sender::{Sender, SenderError};
 
 /// What `webhook update` takes.
 #[derive(Debug, Args)]
@@ -60,8 +60,10 @@ pub async fn endpoints(sources: &Sources) -> Result<(Desk, Endpoints), CliError>
     let settings = Settings::read(sources)?;
     let vault = Arc::new(vault(&settings)?);
     let allow_private = settings.webhook_allow_private;
-    let sender = Sender::new(allow_private, Limits::default())
-        .map_err(|error| CliError::Failed(error.to_string()))?;
+    let sender = Sender::from_settings(&settings).map_err(|error| match error {
+        SenderError::Authorities(error) => CliError::Usage(error.to_string()),
+        error => CliError::Failed(error.to_string()),
+    })?;
     let desk = Desk::open(sources).await?;
     let (store, clock) = (Arc::clone(&desk.store), Arc::clone(&desk.clock));
     let endpoints = Endpoints::new(store, vault, clock, sender, allow_private);

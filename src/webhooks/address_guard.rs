@@ -1,16 +1,21 @@
 //! Which addresses a webhook may go to. A partner chooses the URL and we send from inside our network, so whatever is
 //! not the public internet is refused: when the URL is saved, and again for every connection after name resolution.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 /// The longest URL that is kept.
 pub const URL_MAX_CHARS: usize = 2_048;
 /// How long a name may take to resolve while an endpoint is being saved.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
+/// Names that are looked up at the same time. Each takes a thread of a pool that the embedded database works on too, and
+/// a partner chooses whose name server it waits for.
+pub const LOOKUPS_AT_ONCE: usize = 128;
+static LOOKUPS: Semaphore = Semaphore::const_new(LOOKUPS_AT_ONCE);
 /// How much of a wrong URL an error repeats.
 const REPEATED_CHARS: usize = 80;
 
@@ -320,7 +325,15 @@ pub async fn resolve_and_check(url: &Url, allow_private: bool) -> Result<Vec<IpA
 /// # Errors
 /// If there is none.
 pub async fn resolve_allowed(host: &str, allow_private: bool) -> Result<Vec<SocketAddr>, UrlError> {
-    let all = resolve(host).await?;
+    keep_allowed(host, resolve(host).await?, allow_private)
+}
+
+/// What is left of a name's addresses; an error if that is nothing.
+fn keep_allowed(
+    host: &str,
+    all: Vec<SocketAddr>,
+    allow_private: bool,
+) -> Result<Vec<SocketAddr>, UrlError> {
     let mut refused = None;
     let mut allowed = Vec::with_capacity(all.len());
     for address in all {
@@ -336,14 +349,21 @@ pub async fn resolve_allowed(host: &str, allow_private: bool) -> Result<Vec<Sock
 }
 
 async fn resolve(host: &str) -> Result<Vec<SocketAddr>, UrlError> {
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, 0))
-        .await
-        .map(Iterator::collect)
-        .unwrap_or_default();
+    let nobody = || UrlError::Unresolvable {
+        host: host.to_owned(),
+    };
+    let permit = LOOKUPS.acquire().await.map_err(|_| nobody())?;
+    let name = host.to_owned();
+    // The system's resolver cannot be told to stop: its thread is given back when it answers, whoever still waits.
+    let addresses: Vec<SocketAddr> = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let found = (name.as_str(), 0).to_socket_addrs();
+        found.map(Iterator::collect).unwrap_or_default()
+    })
+    .await
+    .unwrap_or_default();
     if addresses.is_empty() {
-        return Err(UrlError::Unresolvable {
-            host: host.to_owned(),
-        });
+        return Err(nobody());
     }
     Ok(addresses)
 }

@@ -284,3 +284,66 @@ async fn a_name_is_judged_by_its_addresses() {
         Err(UrlError::Unresolvable { .. })
     ));
 }
+
+#[tokio::test]
+async fn an_address_that_only_the_systems_resolver_knows_as_one_is_refused_too() {
+    for name in [
+        "127.1",
+        "0x7f.1",
+        "0x7f000001",
+        "2130706433",
+        "0177.0.0.1",
+        "2852039166",
+        "0xa9fea9fe",
+        "10.1",
+        "::1",
+        "::ffff:10.0.0.1",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+    ] {
+        let found = resolve_allowed(name, false).await;
+        assert!(
+            matches!(found, Err(UrlError::ResolvesTo { .. })),
+            "{name}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn of_a_names_addresses_only_allowed_ones_are_connected_to() {
+    let all = |texts: &[&str]| -> Vec<SocketAddr> {
+        let addresses = texts.iter().map(|text| SocketAddr::new(address(text), 0));
+        addresses.collect()
+    };
+    let kept =
+        |texts: &[&str], allow_private| keep_allowed("example.com", all(texts), allow_private);
+    assert_eq!(kept(&["8.8.8.8"], false), Ok(all(&["8.8.8.8"])));
+    // As when it was saved; and as the same name answers a second later.
+    for changed in [
+        "127.0.0.1",
+        "10.0.0.1",
+        "192.168.0.1",
+        "169.254.169.254",
+        "::1",
+        "fd00::1",
+        "::ffff:127.0.0.1",
+        "::ffff:192.168.0.1",
+        "2002:a9fe:a9fe::1",
+    ] {
+        let error = kept(&[changed], false).unwrap_err();
+        assert!(matches!(error, UrlError::ResolvesTo { .. }), "{error}");
+        // Between public ones it is left out.
+        let mixed = kept(&["8.8.8.8", changed, "1.1.1.1"], false);
+        assert_eq!(mixed, Ok(all(&["8.8.8.8", "1.1.1.1"])), "{changed}");
+    }
+    let metadata = kept(&["169.254.169.254", "fd00:ec2::254"], true);
+    assert!(metadata.is_err(), "whatever the setting says");
+}
+
+#[tokio::test]
+async fn more_names_than_may_be_looked_up_at_once_wait_for_each_other() {
+    let names = (0..LOOKUPS_AT_ONCE * 2).map(|_| resolve_allowed("localhost", true));
+    let found = futures_util::future::join_all(names).await;
+    assert!(found.iter().all(Result::is_ok));
+    assert_eq!(LOOKUPS_AT_ONCE, 128);
+}

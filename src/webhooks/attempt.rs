@@ -24,9 +24,18 @@ pub struct Means {
     pub sender: Sender,
 }
 
+/// An attempt that was made.
+#[derive(Debug)]
+pub struct Attempted {
+    /// For the record.
+    pub attempt: Attempt,
+    /// How long the endpoint asked to be left alone.
+    pub retry_after: Option<chrono::Duration>,
+}
+
 impl Means {
     /// Makes the attempt; whatever goes wrong is an outcome too.
-    pub async fn attempt(self, delivery: ClaimedDelivery) -> Attempt {
+    pub async fn attempt(self, delivery: ClaimedDelivery) -> Attempted {
         let at = self.clock.now();
         let body = event_body(&delivery.event);
         let result = self
@@ -49,7 +58,10 @@ impl Means {
             failing_since,
         };
         self.report(&attempt, &result, &delivery);
-        attempt
+        Attempted {
+            attempt,
+            retry_after: result.retry_after,
+        }
     }
 
     /// Signs a message with every secret that is good at `at`, and posts it; an unsigned one is never sent.

@@ -11,18 +11,17 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::attempt::Means;
+use super::attempt::{Attempted, Means};
+use super::breaker::Breakers;
 use super::pace::Starts;
 use super::recorder::Recorder;
 use super::sender::Sender;
-use crate::domain::clock::Clock;
-use crate::domain::delivery::{Attempt, AttemptVerdict, DueEndpoint};
+use crate::domain::clock::{Clock, Instant};
+use crate::domain::delivery::{AttemptVerdict, DueEndpoint};
 use crate::domain::identity::{DeliveryId, EndpointId};
 use crate::store::{Capacity, CommitNotice, Store, StoreError};
 use crate::vault::Vault;
 
-/// Requests at the same time to an endpoint whose last attempt failed, so that many hanging ones do not fill the house.
-pub const FAILING_ENDPOINT_CONCURRENCY: usize = 1;
 /// Requests at the same time in all.
 pub const MAX_IN_FLIGHT: usize = 512;
 /// How long the loop sleeps at most, milliseconds; by chance, so that several instances do not look together.
@@ -45,12 +44,12 @@ pub struct Step {
 pub struct Dispatcher {
     store: Arc<dyn Store>,
     means: Means,
-    sends: JoinSet<Attempt>,
+    sends: JoinSet<Attempted>,
     /// What each task is about.
     under_way: HashMap<Id, (DeliveryId, EndpointId)>,
     recorder: Recorder,
     /// Endpoints whose last attempt failed.
-    failing: HashSet<EndpointId>,
+    breakers: Breakers,
     /// When deliveries to endpoints with a limit a second were begun.
     starts: Starts,
 }
@@ -73,7 +72,7 @@ impl Dispatcher {
             sends: JoinSet::new(),
             under_way: HashMap::new(),
             recorder: Recorder::default(),
-            failing: HashSet::new(),
+            breakers: Breakers::default(),
             starts: Starts::default(),
         }
     }
@@ -141,22 +140,38 @@ impl Dispatcher {
         }
     }
 
-    fn collect(&mut self, ended: Result<(Id, Attempt), JoinError>) {
+    fn collect(&mut self, ended: Result<(Id, Attempted), JoinError>) {
         match ended {
-            Ok((task, attempt)) => {
+            Ok((task, attempted)) => {
                 self.under_way.remove(&task);
-                if attempt.verdict == AttemptVerdict::Delivered {
-                    self.failing.remove(&attempt.endpoint_id);
-                } else {
-                    self.failing.insert(attempt.endpoint_id);
-                }
-                self.recorder.push(attempt);
+                self.learn(&attempted);
+                self.recorder.push(attempted.attempt);
             }
             Err(reason) => {
                 // Its lease runs out, and it is tried again.
                 let about = self.under_way.remove(&reason.id());
                 let delivery = about.map(|(delivery, _)| delivery.to_string());
                 error!(%reason, delivery, "a webhook attempt broke off");
+            }
+        }
+    }
+
+    /// What an attempt says of its endpoint.
+    fn learn(&mut self, attempted: &Attempted) {
+        let attempt = &attempted.attempt;
+        let endpoint = attempt.endpoint_id;
+        match attempt.verdict {
+            AttemptVerdict::Delivered => self.breakers.record_success(endpoint),
+            AttemptVerdict::Gone | AttemptVerdict::GivenUp => self.breakers.forget(endpoint),
+            AttemptVerdict::RetryAt(_) | AttemptVerdict::Dead => {
+                let (asked, now) = (attempted.retry_after, self.means.clock.now());
+                if self
+                    .breakers
+                    .record_failure(endpoint, attempt.at, asked, now)
+                {
+                    metrics::counter!("ussd_status_webhook_pauses_total").increment(1);
+                    warn!(%endpoint, "a webhook endpoint is left alone for a while");
+                }
             }
         }
     }
@@ -172,18 +187,20 @@ impl Dispatcher {
     }
 
     async fn begin_due(&mut self) -> Result<usize, StoreError> {
+        let now = self.means.clock.now();
+        let paused = u32::try_from(self.breakers.count_paused(now)).unwrap_or(u32::MAX);
+        metrics::gauge!("ussd_status_webhook_endpoints_paused").set(paused);
         let room = MAX_IN_FLIGHT.saturating_sub(self.under_way.len() + self.recorder.len());
         if room == 0 {
             return Ok(0);
         }
-        let now = self.means.clock.now();
         let due = self.store.list_due_endpoints(now).await?;
         let limited: HashSet<EndpointId> = due
             .iter()
             .filter(|endpoint| endpoint.pace.rate_per_second.is_some())
             .map(|endpoint| endpoint.endpoint_id)
             .collect();
-        let capacities = self.capacities(due, room);
+        let capacities = self.capacities(due, room, now);
         if capacities.is_empty() {
             return Ok(0);
         }
@@ -213,38 +230,43 @@ impl Dispatcher {
             .chain(self.recorder.waiting())
     }
 
-    /// Shares the room out: every endpoint that is due and not full gets some, none more than its own limit.
-    fn capacities(&mut self, mut due: Vec<DueEndpoint>, mut room: usize) -> Vec<Capacity> {
+    /// Shares the room out: every endpoint that is due and neither full nor paused gets some, none more than its own
+    /// limit.
+    fn capacities(
+        &mut self,
+        due: Vec<DueEndpoint>,
+        mut room: usize,
+        now: Instant,
+    ) -> Vec<Capacity> {
         let mut taken: HashMap<EndpointId, usize> = HashMap::new();
         for (_, endpoint) in self.held() {
             *taken.entry(endpoint).or_default() += 1;
         }
-        // By chance, so that where there are more endpoints than room the same ones are not always last.
-        due.shuffle(&mut rand::rng());
-        let share = room.checked_div(due.len()).unwrap_or_default().max(1);
-        let mut capacities = Vec::with_capacity(due.len());
-        let now = Timer::now();
-        for DueEndpoint {
-            partner_id,
-            endpoint_id,
-            pace,
-        } in due
-        {
-            let limit = if self.failing.contains(&endpoint_id) {
-                FAILING_ENDPOINT_CONCURRENCY
-            } else {
-                usize::try_from(pace.concurrency).unwrap_or(usize::MAX)
-            };
-            let taken = taken.get(&endpoint_id).copied().unwrap_or_default();
-            let mut free = limit.saturating_sub(taken).min(share).min(room);
-            if let Some(rate) = pace.rate_per_second {
-                free = free.min(self.starts.free(endpoint_id, rate, now));
+        let timer = Timer::now();
+        let mut open = Vec::with_capacity(due.len());
+        for endpoint in due {
+            let id = endpoint.endpoint_id;
+            let usual = usize::try_from(endpoint.pace.concurrency).unwrap_or(usize::MAX);
+            let limit = self.breakers.limit(id, usual, now);
+            let mut free = limit.saturating_sub(taken.get(&id).copied().unwrap_or_default());
+            if let Some(rate) = endpoint.pace.rate_per_second {
+                free = free.min(self.starts.free(id, rate, timer));
             }
+            if free > 0 {
+                open.push((endpoint, free));
+            }
+        }
+        // By chance, so that where there are more endpoints than room the same ones are not always last.
+        open.shuffle(&mut rand::rng());
+        let share = room.checked_div(open.len()).unwrap_or_default().max(1);
+        let mut capacities = Vec::with_capacity(open.len());
+        for (endpoint, free) in open {
+            let free = free.min(share).min(room);
             if free > 0 {
                 room -= free;
                 capacities.push(Capacity {
-                    partner_id,
-                    endpoint_id,
+                    partner_id: endpoint.partner_id,
+                    endpoint_id: endpoint.endpoint_id,
                     free: i64::try_from(free).unwrap_or_default(),
                 });
             }

@@ -17,6 +17,7 @@ use crate::domain::partner::{ApiKey, Partner, Scope};
 use crate::domain::transaction::{Kind, Provider, ProviderIds};
 use crate::store::{self, Audit, StoreSettings};
 use crate::vault::new_master_key;
+use crate::webhooks::breaker::{FAILING_ENDPOINT_CONCURRENCY, FAILURES_TO_PAUSE, FIRST_PAUSE};
 use crate::webhooks::sender::Limits;
 use crate::webhooks::signature::Secret;
 use crate::webhooks::test_support::{PATIENCE, Receiver};
@@ -97,13 +98,17 @@ impl House {
     }
 
     async fn endpoint(&self, receiver: &Receiver) -> Secret {
+        self.endpoint_at(receiver.url()).await
+    }
+
+    async fn endpoint_at(&self, url: &str) -> Secret {
         let now = self.clock.now();
         let (id, secret) = (EndpointId::new(now), Secret::generate().unwrap());
         let owner = format!("endpoint:{id}");
         let endpoint = Endpoint {
             id,
             partner_id: self.partner,
-            url: receiver.url().to_owned(),
+            url: url.to_owned(),
             events: Vec::new(),
             description: None,
             sealed_secret: self.vault.seal(&owner, secret.reveal().as_bytes()).unwrap(),
@@ -474,4 +479,128 @@ async fn a_killed_dispatchers_deliveries_are_due_at_the_next_start() {
         .unwrap()
         .unwrap();
     assert_eq!(house.pending().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_goes_on_failing_is_left_alone_and_probed_with_one_delivery() {
+    const WAITING: usize = 3;
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let figures = recorder.handle();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let paused = |count: u8| {
+        let text = figures.render();
+        assert!(
+            text.contains(&format!("ussd_status_webhook_endpoints_paused {count}")),
+            "{text}"
+        );
+    };
+    let house = House::new().await;
+    let mut receiver = Receiver::start().await;
+    house.endpoint(&receiver).await;
+    let mut dispatcher = house.dispatcher();
+    for number in 0..FAILURES_TO_PAUSE {
+        house.register(&format!("order-{number}")).await;
+        attempt(&mut dispatcher, &mut receiver, 503).await;
+    }
+    for number in 0..WAITING {
+        house.register(&format!("waiting-{number}")).await;
+    }
+    paused(1);
+    // The failed ones fall due again meanwhile.
+    let almost = FIRST_PAUSE - chrono::Duration::milliseconds(1);
+    house.clock.advance(almost);
+    assert_eq!(dispatcher.step().await.unwrap(), step(0, 0));
+    house.clock.advance(chrono::Duration::milliseconds(1));
+    assert_eq!(dispatcher.step().await.unwrap(), step(0, 1));
+    assert_eq!(dispatcher.step().await.unwrap(), step(0, 0));
+    paused(0);
+    // It is not back.
+    receiver.next().await.answer(503);
+    dispatcher.send_ended().await;
+    assert_eq!(dispatcher.step().await.unwrap(), step(1, 0));
+    house.clock.advance(FIRST_PAUSE);
+    assert_eq!(dispatcher.step().await.unwrap(), step(0, 0));
+    house.clock.advance(FIRST_PAUSE);
+    assert_eq!(dispatcher.step().await.unwrap(), step(0, 1));
+    // It is: everything else follows at once.
+    receiver.next().await.answer(200);
+    dispatcher.send_ended().await;
+    let rest = usize::try_from(FAILURES_TO_PAUSE).unwrap() + WAITING - 1;
+    assert_eq!(dispatcher.step().await.unwrap(), step(1, rest));
+    for _ in 0..rest {
+        receiver.next().await.answer(200);
+    }
+    for _ in 0..rest {
+        dispatcher.send_ended().await;
+    }
+    assert_eq!(dispatcher.step().await.unwrap().started, 0);
+    assert_eq!(house.pending().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_asks_to_be_left_alone_is_for_so_long() {
+    let house = House::new().await;
+    let mut receiver = Receiver::start().await;
+    house.endpoint(&receiver).await;
+    house.register("order-1").await;
+    let mut dispatcher = house.dispatcher();
+    assert_eq!(dispatcher.step().await.unwrap(), step(0, 1));
+    let busy = "HTTP/1.1 429 Busy\r\nretry-after: 120\r\ncontent-length: 0\r\n\r\n";
+    receiver.next().await.answer_raw(busy);
+    dispatcher.send_ended().await;
+    house.register("order-2").await;
+    assert_eq!(dispatcher.step().await.unwrap(), step(1, 0));
+    house.clock.advance(chrono::Duration::seconds(119));
+    assert_eq!(dispatcher.step().await.unwrap(), step(0, 0));
+    house.clock.advance(chrono::Duration::seconds(1));
+    assert_eq!(dispatcher.step().await.unwrap(), step(0, 1));
+    receiver.next().await.answer(200);
+    dispatcher.send_ended().await;
+    assert_eq!(dispatcher.step().await.unwrap(), step(1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_endpoints_that_hang_and_twenty_that_refuse_delay_no_other() {
+    const EACH: usize = 20;
+    const PAYMENTS: usize = 20;
+    let house = House::new().await;
+    let (mut hanging, mut refusing) = (Vec::new(), Vec::new());
+    for _ in 0..EACH {
+        let receiver = Receiver::start().await;
+        house.endpoint(&receiver).await;
+        hanging.push(receiver);
+        // A port that is taken, and not listened at.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let url = format!("http://{}", socket.local_addr().unwrap());
+        house.endpoint_at(&url).await;
+        refusing.push(socket);
+    }
+    let mut healthy = Receiver::start().await;
+    house.endpoint(&healthy).await;
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(house.dispatcher().run(cancel.clone()));
+    for number in 0..PAYMENTS {
+        house.register(&format!("order-{number}")).await;
+    }
+    for _ in 0..PAYMENTS {
+        healthy.next().await.answer(200);
+    }
+    // Nobody has answered the others, and none has more than it may.
+    for receiver in &mut hanging {
+        let mut held = vec![receiver.next().await];
+        while let Some(request) = receiver.next_now() {
+            held.push(request);
+        }
+        assert!(held.len() <= ENDPOINT_CONCURRENCY, "{}", held.len());
+        assert!(receiver.connections() <= ENDPOINT_CONCURRENCY);
+    }
+    drop(hanging);
+    cancel.cancel();
+    tokio::time::timeout(PATIENCE, running)
+        .await
+        .unwrap()
+        .unwrap();
+    let pending = usize::try_from(house.pending().await).unwrap();
+    assert_eq!(pending, 2 * EACH * PAYMENTS, "nothing was given up");
 }

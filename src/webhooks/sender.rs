@@ -9,10 +9,13 @@ use chrono::DateTime;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
+use reqwest::{Certificate, Client, Response};
+use rustls::pki_types::CertificateDer;
 
 use super::address_guard::{self, UrlError};
+use super::authorities::{self, AuthoritiesError};
 use crate::domain::clock::Instant;
+use crate::settings::Settings;
 
 /// How much of an answer is read and kept.
 pub const RESPONSE_BYTES: usize = 1_024;
@@ -24,9 +27,9 @@ const IDLE_LIMIT: Duration = Duration::from_secs(30);
 pub struct Limits {
     /// Name resolution, TCP and TLS.
     pub connect: Duration,
-    /// All of it, until the answer's status is here.
+    /// All of it.
     pub total: Duration,
-    /// The first bytes of the answer's body, which only people read: they hold nothing up.
+    /// Of it the first bytes of the answer's body, which only people read: they hold nothing up.
     pub body: Duration,
 }
 
@@ -40,10 +43,16 @@ impl Default for Limits {
     }
 }
 
-/// The client could not be built: most often no CA certificates are installed.
+/// The client could not be built.
 #[derive(Debug, thiserror::Error)]
-#[error("the webhook client cannot be built (are CA certificates installed?): {0}")]
-pub struct SenderError(String);
+pub enum SenderError {
+    /// Most often no CA certificates are installed.
+    #[error("the webhook client cannot be built (are CA certificates installed?): {0}")]
+    Tls(String),
+    /// The operator's own authorities cannot be used.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
+}
 
 /// What came of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,18 +113,48 @@ impl Sender {
     /// # Errors
     /// If TLS cannot be set up.
     pub fn new(allow_private: bool, limits: Limits) -> Result<Self, SenderError> {
+        Self::trusting(Vec::new(), allow_private, limits)
+    }
+
+    /// A sender by `WEBHOOK_ALLOW_PRIVATE` and `WEBHOOK_CA_FILE`, with the limits of the contract.
+    ///
+    /// # Errors
+    /// If the file cannot be used, or TLS cannot be set up.
+    pub fn from_settings(settings: &Settings) -> Result<Self, SenderError> {
+        let file = settings.webhook_ca_file.as_deref();
+        let authorities = file.map(authorities::read).transpose()?.unwrap_or_default();
+        Self::trusting(
+            authorities,
+            settings.webhook_allow_private,
+            Limits::default(),
+        )
+    }
+
+    /// A sender that trusts these certificates besides the system's.
+    fn trusting(
+        authorities: Vec<CertificateDer<'static>>,
+        allow_private: bool,
+        limits: Limits,
+    ) -> Result<Self, SenderError> {
+        let failed = |error: reqwest::Error| SenderError::Tls(innermost(&error));
+        let authorities: Vec<Certificate> = authorities
+            .iter()
+            .map(|authority| Certificate::from_der(authority))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
         let client = Client::builder()
+            .tls_certs_merge(authorities)
             .user_agent(concat!("ussd-status/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .no_proxy()
             .referer(false)
             .connect_timeout(limits.connect)
-            .timeout(limits.total + limits.body)
+            .timeout(limits.total)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
             .pool_idle_timeout(IDLE_LIMIT)
             .dns_resolver(Arc::new(GuardedResolver { allow_private }))
             .build()
-            .map_err(|error| SenderError(innermost(&error)))?;
+            .map_err(failed)?;
         Ok(Self {
             client,
             limits,
@@ -155,7 +194,7 @@ impl Sender {
                     .headers()
                     .get(RETRY_AFTER)
                     .and_then(|value| retry_after(value.to_str().ok()?, now)),
-                response: Some(self.beginning(response).await),
+                response: Some(self.beginning(response, duration).await),
                 error: None,
                 duration,
             },
@@ -171,7 +210,7 @@ impl Sender {
     }
 
     /// The first KiB; dropping the response ends the connection if more was coming.
-    async fn beginning(&self, mut response: Response) -> String {
+    async fn beginning(&self, mut response: Response, spent: Duration) -> String {
         let mut bytes = Vec::new();
         let read = async {
             while bytes.len() < RESPONSE_BYTES {
@@ -181,7 +220,8 @@ impl Sender {
                 }
             }
         };
-        let _ = tokio::time::timeout(self.limits.body, read).await;
+        let left = self.limits.total.saturating_sub(spent);
+        let _ = tokio::time::timeout(left.min(self.limits.body), read).await;
         bytes.truncate(RESPONSE_BYTES);
         String::from_utf8_lossy(&bytes).into_owned()
     }

@@ -172,3 +172,67 @@ fn retry_after_is_seconds_or_a_date() {
     }
     assert!(retry_after("99999999999999999999", now).is_some());
 }
+
+#[tokio::test]
+async fn a_redirect_to_a_metadata_address_is_not_followed_even_where_private_ones_are_allowed() {
+    for to in [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://2852039166/",
+        "http://[fd00:ec2::254]/",
+    ] {
+        for status in [301, 302, 303, 307, 308] {
+            let result = answered(&format!(
+                "HTTP/1.1 {status} Elsewhere\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
+            ))
+            .await;
+            assert_eq!((result.status, result.error), (Some(status), None), "{to}");
+        }
+    }
+}
+
+#[test]
+fn the_limits_are_the_contracts() {
+    let limits = Limits::default();
+    assert_eq!(
+        (limits.connect, limits.total, RESPONSE_BYTES),
+        (Duration::from_secs(5), Duration::from_secs(15), 1_024)
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_come_about_has_a_limit_of_its_own() {
+    // It is accepted by the system, and nobody ever says a word of TLS.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let limits = Limits {
+        connect: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let url = format!("https://{}/", silent.local_addr().unwrap());
+    let sender = Sender::new(true, limits).unwrap();
+    let result = sender.send(&url, &[], Vec::new(), SystemClock.now()).await;
+    assert_eq!(result.error.as_deref(), Some("no connection within 100ms"));
+    assert!(result.duration < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_does_not_outlast_the_limit_of_all() {
+    let limits = Limits {
+        total: Duration::from_millis(400),
+        body: Duration::from_secs(60),
+        ..Limits::default()
+    };
+    let mut receiver = Receiver::start().await;
+    let sender = Sender::new(true, limits).unwrap();
+    let begun = Stopwatch::now();
+    let url = receiver.url().to_owned();
+    let (result, ()) = tokio::join!(
+        sender.send(&url, &[], b"{}".to_vec(), SystemClock.now()),
+        async {
+            let unfinished = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok";
+            receiver.next().await.answer_raw(unfinished);
+        }
+    );
+    assert_eq!(result.status, Some(200));
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}

@@ -420,6 +420,7 @@ async fn every_command_answers_one_object() {
             .code(),
         Some(2)
     );
+    trusts_no_wrong_authorities(&place, id);
     let listed = place.json(&["webhook", "list", "--partner", id, "--json"], "");
     assert!(!listed.to_string().contains("whsec_"));
     let webhook_id = webhook["id"].as_str().unwrap();
@@ -506,5 +507,27 @@ fn webhooks_are_managed(place: &Place, partner: &str, id: &str) {
     ] {
         let output = place.command(&wrong).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+/// A file of authorities that cannot be used ends whatever would send webhooks, before it does anything.
+fn trusts_no_wrong_authorities(place: &Place, partner: &str) {
+    let url = "http://127.0.0.1:9/hook";
+    for arguments in [
+        &["serve", "--listen", "127.0.0.1:0"][..],
+        &["webhook", "create", "--partner", partner, "--url", url],
+    ] {
+        for (file, found) in [
+            ("no-such.pem", "cannot be read"),
+            ("/dev/null", "no certificate"),
+        ] {
+            let mut command = place.command(arguments);
+            let output = command.env("WEBHOOK_CA_FILE", file).output().unwrap();
+            let problem = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{problem}");
+            for part in ["WEBHOOK_CA_FILE", file, found, "in PEM is accepted"] {
+                assert!(problem.contains(part), "{problem}");
+            }
+        }
     }
 }

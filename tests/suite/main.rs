@@ -18,6 +18,7 @@ mod doctor;
 mod fuzz;
 mod house_rules;
 mod kill;
+mod kill_delivery;
 mod outage;
 mod outage_full_disk;
 mod providers;

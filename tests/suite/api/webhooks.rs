@@ -361,4 +361,5 @@ async fn an_endpoint_that_is_gone_is_left_alone(db: TestStore) {
     assert_eq!(desk.within(Duration::from_millis(700)).await, None);
     let metrics = app.send(Method::GET, "/metrics", &[], None).await.text;
     assert!(metrics.contains("ussd_status_webhook_attempts_total"));
+    assert!(metrics.contains("ussd_status_webhook_endpoints_paused 0"));
 }

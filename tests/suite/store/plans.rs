@@ -407,3 +407,86 @@ async fn postgres_finds_what_is_due_among_many() {
     listen();
     what_is_due_is_found_among_many(&TestStore::postgres().await).await;
 }
+
+/// What is due is claimed without a look at what was delivered, by the planner's own choice and with its own figures.
+async fn a_claim_reads_no_delivered_row(db: &TestStore) {
+    const DELIVERED: usize = 20_000;
+    let partner = db.partner().await;
+    let endpoint = db.endpoint(partner, &[]).await;
+    let done = db.register(registration(partner, "done")).await;
+    let (cast, number) = if db.is_sqlite() {
+        ("", "printf('%012d', i)")
+    } else {
+        ("::uuid", "lpad(CAST(i AS TEXT), 12, '0')")
+    };
+    // Of the same endpoint and as due as any: nothing but their state tells them from what is to be sent.
+    db.execute(&format!(
+        "UPDATE deliveries SET state = 'delivered', finished_at = due_at; \
+         INSERT INTO deliveries (partner_id, id, endpoint_id, transaction_id, sequence, state, attempts, due_at, is_leased, created_at, finished_at) \
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {DELIVERED}) \
+         SELECT partner_id, ('01a1fc70-0000-7000-8000-' || {number}){cast}, endpoint_id, transaction_id, sequence, state, 1, due_at, \
+         is_leased, created_at, finished_at FROM n CROSS JOIN deliveries WHERE transaction_id = '{}'",
+        done.id
+    ))
+    .await;
+    for number in 0..10 {
+        db.register(registration(partner, &format!("due-{number}")))
+            .await;
+    }
+    db.execute("ANALYZE").await;
+    let now = db.now() + chrono::Duration::seconds(1);
+    let due = db.store.list_due_endpoints(now).await.unwrap();
+    assert_eq!(due.len(), 1);
+    let capacities = vec![Capacity {
+        partner_id: partner,
+        endpoint_id: endpoint,
+        free: 8,
+    }];
+    let claimed = db.store.claim_deliveries(capacities, now).await.unwrap();
+    assert_eq!(claimed.len(), 8);
+    let is_ours = |sql: &String| {
+        sql.contains("UPDATE deliveries SET due_at") && sql.contains("is_leased = true")
+            || sql.contains("AS endpoint_id, e.concurrency")
+    };
+    let ours: Vec<String> = heard(if db.is_sqlite() { '?' } else { '$' })
+        .into_iter()
+        .filter(is_ours)
+        .collect();
+    assert!(ours.len() >= 2, "{ours:?}");
+    let at = format!("'{}'::timestamptz", now.to_rfc3339());
+    for sql in ours {
+        let plan = if db.is_sqlite() {
+            db.plan(&sql).await
+        } else {
+            let rows = format!("'[[\"{partner}\", \"{endpoint}\", 8]]'");
+            let values = match sql.contains("UPDATE") {
+                true => vec![rows, at.clone(), at.clone(), at.clone(), "8".to_owned()],
+                false => vec![at.clone()],
+            };
+            let sql = (1..).zip(values).fold(sql.clone(), |sql, (place, value)| {
+                sql.replace(&format!("${place}"), &value)
+            });
+            db.explain(&sql).await
+        };
+        let text = plan.join("\n");
+        assert!(text.contains("deliveries_due"), "{sql}\n{text}");
+        for step in plan {
+            let walks = step.contains("Seq Scan on deliveries")
+                || step.trim_start().starts_with("SCAN d")
+                || step.contains("_autoindex_deliveries_1 (partner_id=?)");
+            assert!(!walks, "{sql}\n{text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_claims_without_a_look_at_what_was_delivered() {
+    listen();
+    a_claim_reads_no_delivered_row(&TestStore::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_claims_without_a_look_at_what_was_delivered() {
+    listen();
+    a_claim_reads_no_delivered_row(&TestStore::postgres().await).await;
+}
