@@ -268,9 +268,16 @@ mod tests {
     async fn a_read_nobody_waits_for_any_more_is_not_begun() {
         let (readers, _folder) = readers(1);
         let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (begun, has_begun) = oneshot::channel();
         let busy = readers.clone();
-        let busy =
-            tokio::spawn(async move { busy.read(LIMIT, move |_| Ok(wait.recv().is_ok())).await });
+        let busy = tokio::spawn(async move {
+            let act = move |_: &mut SqliteConnection| {
+                let _ = begun.send(());
+                Ok(wait.recv().is_ok())
+            };
+            busy.read(LIMIT, act).await
+        });
+        has_begun.await.unwrap();
         let late = readers
             .read(Duration::from_millis(20), |_| -> QueryResult<()> {
                 panic!("was begun")
