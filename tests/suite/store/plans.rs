@@ -460,7 +460,8 @@ async fn a_claim_reads_no_delivered_row(db: &TestStore) {
         } else {
             let rows = format!("'[[\"{partner}\", \"{endpoint}\", 8]]'");
             let values = match sql.contains("UPDATE") {
-                true => vec![rows, at.clone(), at.clone(), at.clone(), "8".to_owned()],
+                // Placeholders are numbered as they stand in the text: the lease, due by, what is wanted, due by, since.
+                true => vec![at.clone(), at.clone(), rows, at.clone(), at.clone()],
                 false => vec![at.clone()],
             };
             let sql = (1..).zip(values).fold(sql.clone(), |sql, (place, value)| {
