@@ -5,9 +5,9 @@
 //!
 //! - [`domain`] is what a payment-status service *is*: transactions, the state machine, and in `domain::ledger` the
 //!   rules by which registrations and news change them. Pure; imports nothing of ours.
-//! - [`providers`] turns foreign words into the domain's: one folder a provider, each with its bodies, its result
-//!   codes, its checksum. A new provider is a folder here and a word in `domain::transaction::Provider`.
-//!   Imports `domain`.
+//! - [`providers`] turns foreign words into the domain's, and our intent into foreign calls: one folder a provider, each
+//!   with its bodies, its result codes, its client. A new provider is a folder here, its line in `providers::folder` and
+//!   a word in `domain::transaction::Provider`. Imports `domain`.
 //! - [`store`] remembers. The traits are in `store/mod.rs`; `sqlite.rs` and `postgres.rs` are the two adapters;
 //!   `store/queries` is ordinary Diesel, written once and compiled for each; `search_sql.rs` and `store/ledger` are the
 //!   hot paths as text that both databases understand (`statement.rs` keeps them prepared, `dialect.rs` holds the few
@@ -25,7 +25,8 @@
 //! - [`settings`] and [`telemetry`]; [`app`] builds everything from settings; [`cli`] is one file a command.
 //!
 //! `actix_web` is named in `http`, `simulator` and `app` only; `diesel` in `store` only; `reqwest` in
-//! `webhooks/sender.rs` and `simulator` only. A test reads `src/` and checks these rules.
+//! `providers/client.rs` (the one client of all providers), `webhooks/sender.rs` and `simulator` only. A test reads
+//! `src/` and checks these rules.
 //!
 //! Where this house differs from the plan it was drawn from, and why:
 //!
