@@ -89,14 +89,14 @@ pub async fn check_seals(store: &dyn Store, vault: &Vault) -> Result<(), StartEr
         ))
     };
     for account in store.list_accounts(None).await? {
-        let owner = format!("account:{}", account.id);
+        let owner = account.id.seal_owner();
         vault
             .open(&owner, &account.sealed_credentials)
             .map_err(|_| refuse("credentials", &owner))?;
     }
     for partner in store.list_partners().await? {
         for endpoint in store.list_endpoints(partner.id).await? {
-            let owner = format!("endpoint:{}", endpoint.id);
+            let owner = endpoint.id.seal_owner();
             vault
                 .open(&owner, &endpoint.sealed_secret)
                 .map_err(|_| refuse("signing secret", &owner))?;

@@ -250,7 +250,7 @@ fn sealed(
     };
     let plain = Zeroizing::new(Value::Object(credentials.clone()).to_string());
     let sealed_credentials = vault
-        .seal(&format!("account:{}", account.id), plain.as_bytes())
+        .seal(&account.id.seal_owner(), plain.as_bytes())
         .map_err(|error| CliError::Failed(error.to_string()))?;
     Ok(Account {
         environment: text("environment").unwrap_or_default(),

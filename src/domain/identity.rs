@@ -83,6 +83,20 @@ identifiers!(
     DeliveryId,
 );
 
+impl AccountId {
+    /// Under which name the account's credentials are sealed.
+    pub fn seal_owner(self) -> String {
+        format!("account:{self}")
+    }
+}
+
+impl EndpointId {
+    /// Under which name the endpoint's secrets are sealed.
+    pub fn seal_owner(self) -> String {
+        format!("endpoint:{self}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -259,7 +259,7 @@ impl Ingest {
             tracing::error!(account_id = %account.id, %error, "an account's credentials, sealed under MASTER_KEY");
             StoreError::Unavailable("an account's credentials cannot be read".to_owned())
         };
-        let owner = format!("account:{}", account.id);
+        let owner = account.id.seal_owner();
         let plain = self
             .vault
             .open(&owner, &account.sealed_credentials)

@@ -210,7 +210,7 @@ impl Accounts {
             id: account.id,
             reason,
         };
-        let owner = format!("account:{}", account.id);
+        let owner = account.id.seal_owner();
         let plain = self
             .vault
             .open(&owner, &account.sealed_credentials)

@@ -134,8 +134,8 @@ impl Payments {
             .find(order.partner_id, order.provider, order.account_id)
             .await?;
         let own_ids = own_ids(&order, &connected);
-        let registration = order.registration(connected.account.id, &own_ids);
         let digest = order.digest(connected.account.id);
+        let registration = order.registration(connected.account.id, own_ids, digest.clone());
         // Before the intent, so that the endpoint is told of its very first event; not for a repeat.
         if let Some(endpoint) = &order.endpoint
             && !self.is_known(&order).await?
@@ -326,13 +326,7 @@ impl Payments {
                 transaction.account_id,
             )
             .await?;
-        let question = Question {
-            transaction_id: transaction.id,
-            kind: transaction.kind,
-            ids: transaction.ids.clone(),
-            receipt: transaction.receipt.clone(),
-            callbacks: connected.callbacks.clone(),
-        };
+        let question = Question::about(&transaction, connected.callbacks.clone());
         let answer = connected.client.query(&question).await?;
         if let Answer::News(update) = &answer {
             let ask_again_at = self.clock.now() + self.ask_again_after;

@@ -147,7 +147,8 @@ impl Order {
     pub(super) fn registration(
         &self,
         account_id: AccountId,
-        own_ids: &ProviderIds,
+        own_ids: ProviderIds,
+        digest: String,
     ) -> Registration {
         Registration {
             partner_id: self.partner_id,
@@ -169,8 +170,8 @@ impl Order {
             intent: Some(Box::new(Intent {
                 transaction_id: self.transaction_id,
                 account_id,
-                own_ids: own_ids.clone(),
-                digest: self.digest(account_id),
+                own_ids,
+                digest,
                 reference: self.reference.clone(),
             })),
         }

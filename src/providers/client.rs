@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -70,8 +70,6 @@ impl Call {
 pub struct Heard {
     /// The HTTP status.
     pub status: u16,
-    /// Its `Retry-After`, if that was a number of seconds.
-    pub retry_after: Option<Duration>,
     /// The body, unread.
     pub body: Vec<u8>,
 }
@@ -140,11 +138,6 @@ impl HttpClient {
         }
         let mut response = request.send().await.map_err(|error| no_answer(&error))?;
         let status = response.status().as_u16();
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-            .map(Duration::from_secs);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
             if body.len() + chunk.len() > ANSWER_MAX {
@@ -156,11 +149,7 @@ impl HttpClient {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Heard {
-            status,
-            retry_after,
-            body,
-        })
+        Ok(Heard { status, body })
     }
 }
 

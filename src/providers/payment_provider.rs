@@ -15,7 +15,7 @@ use crate::domain::identity::TransactionId;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::status_update::{Balance, CallbackKind, StatusUpdate};
-use crate::domain::transaction::{Kind, Provider, ProviderIds};
+use crate::domain::transaction::{Kind, Provider, ProviderIds, Transaction};
 
 /// Where a provider posts its news about one account: the public base and the account's token.
 #[derive(Clone)]
@@ -184,6 +184,19 @@ pub struct Question {
     pub receipt: Option<String>,
     /// Where an answer shall go that comes later.
     pub callbacks: CallbackBase,
+}
+
+impl Question {
+    /// About `transaction`, by all that is known of it.
+    pub fn about(transaction: &Transaction, callbacks: CallbackBase) -> Self {
+        Self {
+            transaction_id: transaction.id,
+            kind: transaction.kind,
+            ids: transaction.ids.clone(),
+            receipt: transaction.receipt.clone(),
+            callbacks,
+        }
+    }
 }
 
 /// What came of a call that moves money.

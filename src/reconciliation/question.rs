@@ -53,13 +53,7 @@ pub trait Lines: Send + Sync + 'static {
 
 /// Asks, once.
 pub async fn ask(line: Line, transaction: &Transaction) -> Answer {
-    let question = Question {
-        transaction_id: transaction.id,
-        kind: transaction.kind,
-        ids: transaction.ids.clone(),
-        receipt: transaction.receipt.clone(),
-        callbacks: line.callbacks,
-    };
+    let question = Question::about(transaction, line.callbacks.clone());
     match tokio::time::timeout(QUESTION_TIMEOUT, line.client.query(&question)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(unsupported)) => Answer::Impossible(unsupported.to_string()),

@@ -2,7 +2,7 @@
 //! standing. Narrow ones walk their own index; what is open or failed is found in its side table.
 
 use super::columns::Id;
-use super::search_sql::transaction_columns;
+use super::search_sql::{storable, transaction_columns};
 use super::statement::{Bind, Statement};
 use crate::domain::identity::PartnerId;
 use crate::domain::search::{ProviderFilter, Standing};
@@ -25,8 +25,7 @@ pub fn list(partner: PartnerId, filter: &ProviderFilter, limit: i64, offset: i64
     let is_narrow = narrow.iter().any(|(_, value)| value.is_some());
     for (column, value) in narrow {
         if let Some(value) = value {
-            // Neither database keeps a NUL.
-            binds.push(Bind::Text(value.replace('\0', "\u{fffd}")));
+            binds.push(Bind::Text(storable(value.to_owned())));
             conditions.push(format!("t.{column} = ${}", binds.len()));
         }
     }

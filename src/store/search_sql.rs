@@ -26,7 +26,7 @@ pub fn transaction_columns(alias: &str) -> String {
 }
 
 /// Text as columns hold it: neither database keeps a NUL, so none is looked for.
-fn storable(text: String) -> String {
+pub(super) fn storable(text: String) -> String {
     if text.contains('\0') {
         text.replace('\0', "\u{fffd}")
     } else {
@@ -413,12 +413,7 @@ pub fn timeline(partner: PartnerId, id: TransactionId) -> Statement {
 pub fn route_owners(dialect: Dialect, provider: &str, ids: &[(IdField, String)]) -> Statement {
     let rows: Vec<Value> = ids
         .iter()
-        .map(|(field, value)| {
-            Value::from(vec![
-                field.as_str().to_owned(),
-                value.replace('\0', "\u{fffd}"),
-            ])
-        })
+        .map(|(field, value)| Value::from(vec![field.as_str().to_owned(), storable(value.clone())]))
         .collect();
     Statement::new(format!(
         "SELECT DISTINCT r.partner_id AS id FROM {} AS k JOIN routes r ON r.value = k.value AND r.field = k.field \

@@ -11,7 +11,6 @@ use crate::domain::clock::{Clock, Instant};
 use crate::domain::delivery::{
     Attempt, AttemptVerdict, ClaimedDelivery, Endpoint, FAILING_PATIENCE, next_attempt_at,
 };
-use crate::domain::identity::EndpointId;
 use crate::vault::Vault;
 
 const GONE: u16 = 410;
@@ -98,7 +97,7 @@ impl Means {
     }
 
     fn open(&self, endpoint: &Endpoint, sealed: &[u8]) -> Option<Secret> {
-        let owner = seal_owner(endpoint.id);
+        let owner = endpoint.id.seal_owner();
         let opened = self.vault.as_ref()?.open(&owner, sealed).ok()?;
         std::str::from_utf8(&opened).ok()?.parse().ok()
     }
@@ -124,11 +123,6 @@ impl Means {
             warn!(delivery = %attempt.delivery_id, endpoint = %attempt.endpoint_id, number = attempt.number, status = attempt.status, milliseconds = attempt.duration_ms, error = attempt.error.as_deref(), outcome, "webhook not delivered");
         }
     }
-}
-
-/// Under which name an endpoint's secrets are sealed.
-pub fn seal_owner(id: EndpointId) -> String {
-    format!("endpoint:{id}")
 }
 
 fn judge(

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::address_guard::{self, UrlError};
-use super::attempt::{Means, seal_owner};
+use super::attempt::Means;
 use super::sender::{SendResult, Sender};
 use super::signature::Secret;
 use crate::domain::clock::{Clock, Instant};
@@ -257,7 +257,7 @@ impl Endpoints {
 
     fn new_secret(&self, id: EndpointId) -> Result<(Vec<u8>, Zeroizing<String>), VaultError> {
         let shown = Secret::generate()?.reveal();
-        let sealed = self.vault.seal(&seal_owner(id), shown.as_bytes())?;
+        let sealed = self.vault.seal(&id.seal_owner(), shown.as_bytes())?;
         Ok((sealed, shown))
     }
 }

@@ -143,10 +143,7 @@ pub async fn make_partner(
         till_number: None,
         callback_token: hex(&random_bytes::<16>().map_err(sealing)?),
         sealed_credentials: vault
-            .seal(
-                &format!("account:{account_id}"),
-                credentials.to_string().as_bytes(),
-            )
+            .seal(&account_id.seal_owner(), credentials.to_string().as_bytes())
             .map_err(sealing)?,
         created_at: now,
     };
@@ -180,7 +177,7 @@ pub async fn make_endpoint(
         events: Vec::new(),
         description: Some("the demo's receiver".to_owned()),
         sealed_secret: vault
-            .seal(&format!("endpoint:{id}"), secret.reveal().as_bytes())
+            .seal(&id.seal_owner(), secret.reveal().as_bytes())
             .map_err(sealing)?,
         disabled_at: None,
         created_at: now,

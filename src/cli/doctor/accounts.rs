@@ -79,10 +79,7 @@ pub async fn examine(
 
 fn credentials(vault: &Vault, account: &Account) -> Result<Map<String, Value>, String> {
     let plain = vault
-        .open(
-            &format!("account:{}", account.id),
-            &account.sealed_credentials,
-        )
+        .open(&account.id.seal_owner(), &account.sealed_credentials)
         .map_err(|error| format!("its credentials: {error}"))?;
     serde_json::from_slice(&plain).map_err(|_| "its credentials are no JSON object".to_owned())
 }

@@ -194,7 +194,7 @@ async fn endpoint(state: &State, order: &Order, url: &str) -> Result<(Endpoint, 
     let id = EndpointId::new(now);
     let sealed_secret = state
         .vault
-        .seal(&format!("endpoint:{id}"), shown.as_bytes())
+        .seal(&id.seal_owner(), shown.as_bytes())
         .map_err(failed)?;
     let endpoint = Endpoint {
         id,

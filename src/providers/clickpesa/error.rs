@@ -223,7 +223,6 @@ mod tests {
     fn failure(status: u16, body: &str) -> Failure {
         let heard = Heard {
             status,
-            retry_after: None,
             body: body.as_bytes().to_vec(),
         };
         read(&heard).expect_err(body)

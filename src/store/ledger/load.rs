@@ -42,16 +42,13 @@ pub fn by_values(dialect: Dialect, values: &HashSet<String>) -> Option<Statement
 /// Transactions by partner and id.
 pub fn by_ids(dialect: Dialect, wanted: &HashSet<(PartnerId, TransactionId)>) -> Option<Statement> {
     (!wanted.is_empty()).then(|| {
-        let rows: Vec<Value> = wanted
-            .iter()
-            .map(|(partner, id)| json!([partner.to_string(), id.to_string()]))
-            .collect();
+        let rows = rows(wanted.iter().map(|(partner, id)| (*partner, json!(id.to_string()))));
         Statement::new(format!(
             "SELECT {} FROM {} k JOIN transactions t ON t.partner_id = k.partner_id AND t.id = k.id",
             transaction_columns("t"),
             dialect.rows("$1", &[("partner_id", Type::Id), ("id", Type::Id)])
         ))
-        .text(Value::from(rows).to_string())
+        .text(rows)
     })
 }
 
@@ -73,10 +70,7 @@ pub fn by_client_requests(
     wanted: &HashSet<(PartnerId, String)>,
 ) -> Option<Statement> {
     (!wanted.is_empty()).then(|| {
-        let rows: Vec<Value> = wanted
-            .iter()
-            .map(|(partner, id)| json!([partner.to_string(), text(id)]))
-            .collect();
+        let rows = rows(wanted.iter().map(|(partner, id)| (*partner, text(id))));
         Statement::new(format!(
             "SELECT {} FROM {} k JOIN transactions t ON t.partner_id = k.partner_id AND t.client_request_id = k.client_request_id",
             transaction_columns("t"),
@@ -85,7 +79,7 @@ pub fn by_client_requests(
                 &[("partner_id", Type::Id), ("client_request_id", Type::Text)]
             )
         ))
-        .text(Value::from(rows).to_string())
+        .text(rows)
     })
 }
 
@@ -120,10 +114,7 @@ pub fn unnamed(
     since: Instant,
 ) -> Option<Statement> {
     (!wanted.is_empty()).then(|| {
-        let rows: Vec<Value> = wanted
-            .iter()
-            .map(|(partner, provider)| json!([partner.to_string(), provider.as_str()]))
-            .collect();
+        let rows = rows(wanted.iter().map(|(partner, provider)| (*partner, json!(provider.as_str()))));
         Statement::new(format!(
             "SELECT k.partner_id, k.provider FROM {} k WHERE EXISTS (SELECT 1 FROM open_transactions o \
              JOIN transactions t ON t.partner_id = o.partner_id AND t.id = o.transaction_id \
@@ -131,7 +122,7 @@ pub fn unnamed(
              AND t.conversation_id IS NULL AND t.originator_conversation_id IS NULL AND t.order_reference IS NULL)",
             dialect.rows("$1", &[("partner_id", Type::Id), ("provider", Type::Text)])
         ))
-        .text(Value::from(rows).to_string())
+        .text(rows)
         .bind(Bind::At(At(since)))
     })
 }
@@ -164,17 +155,18 @@ pub fn endpoints(dialect: Dialect, partners: &HashSet<PartnerId>) -> Statement {
 /// The enabled endpoints that are for these transactions only.
 pub fn own_endpoints(dialect: Dialect, wanted: &[(PartnerId, TransactionId)]) -> Option<Statement> {
     (!wanted.is_empty()).then(|| {
-        let rows: Vec<Value> = wanted
-            .iter()
-            .map(|(partner, id)| json!([partner.to_string(), id.to_string()]))
-            .collect();
+        let rows = rows(
+            wanted
+                .iter()
+                .map(|(partner, id)| (*partner, json!(id.to_string()))),
+        );
         Statement::new(format!(
             "SELECT e.id, e.partner_id, e.events, e.transaction_id FROM {} k \
              JOIN endpoints e ON e.partner_id = k.partner_id AND e.transaction_id = k.id \
              WHERE e.disabled_at IS NULL AND e.removed_at IS NULL ORDER BY e.id",
             dialect.rows("$1", &[("partner_id", Type::Id), ("id", Type::Id)])
         ))
-        .text(Value::from(rows).to_string())
+        .text(rows)
     })
 }
 
@@ -185,19 +177,24 @@ pub fn recent(
     since: Instant,
 ) -> Option<Statement> {
     (!wanted.is_empty()).then(|| {
-        let rows: Vec<Value> = wanted
-            .iter()
-            .map(|(partner, msisdn)| json!([partner.to_string(), msisdn.as_str()]))
-            .collect();
+        let rows = rows(wanted.iter().map(|(partner, msisdn)| (*partner, json!(msisdn.as_str()))));
         Statement::new(format!(
             "SELECT {} FROM {} k JOIN transactions t ON t.partner_id = k.partner_id AND t.msisdn = k.msisdn \
              WHERE t.created_at > $2",
             transaction_columns("t"),
             dialect.rows("$1", &[("partner_id", Type::Id), ("msisdn", Type::Text)])
         ))
-        .text(Value::from(rows).to_string())
+        .text(rows)
         .bind(Bind::At(At(since)))
     })
+}
+
+/// What is looked for under each partner, as the JSON of a statement's rows.
+fn rows(wanted: impl Iterator<Item = (PartnerId, Value)>) -> String {
+    let rows: Vec<Value> = wanted
+        .map(|(partner, key)| json!([partner.to_string(), key]))
+        .collect();
+    Value::from(rows).to_string()
 }
 
 fn ids(all: impl Iterator<Item = uuid::Uuid>) -> String {
