@@ -18,6 +18,7 @@ mod pages;
 mod payments;
 mod rate_limit;
 mod request;
+mod status_search;
 mod transaction_status;
 mod transactions;
 mod wait;
@@ -51,7 +52,7 @@ pub use observe::observe;
 pub use operation::OPENAPI;
 pub use rate_limit::{Bucket, Quota};
 pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
-pub use transaction_status::decode_cursor;
+pub use status_search::decode_cursor;
 
 /// What handlers share.
 pub struct State {
