@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::asking::AskSchedule;
 use crate::domain::clock::Clock;
 use crate::feed::Feed;
-use crate::http::{self, Keys, Proxies, Quotas, State};
+use crate::http::{self, Keys, Polling, Proxies, Quotas, State};
 use crate::ingest::{Ingest, unclaimed};
 use crate::payments::Payments;
 use crate::payments::accounts::Accounts;
@@ -161,6 +161,7 @@ impl Application {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             feed: feed.clone(),
+            polling: Polling::new(Arc::clone(&store)),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),
                 Arc::clone(&vault),

@@ -11,11 +11,13 @@ mod clickpesa;
 mod deliveries;
 mod error;
 mod events;
+mod expand;
 mod mpesa;
 mod observe;
 mod operation;
 mod pages;
 mod payments;
+mod polling;
 mod rate_limit;
 mod request;
 mod transaction_status;
@@ -49,6 +51,7 @@ pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
 pub use observe::observe;
 pub use operation::OPENAPI;
+pub use polling::Polling;
 pub use rate_limit::{Bucket, Quota};
 pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
 pub use transaction_status::decode_cursor;
@@ -67,6 +70,8 @@ pub struct State {
     pub webhook_allow_private: bool,
     /// Where long polls wait.
     pub feed: Feed,
+    /// When callers should ask again.
+    pub polling: Polling,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// The partners' webhook endpoints.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::State;
 use super::authentication::AuthenticatedPartner;
 use super::error::ApiError;
+use super::expand::{self, Expand, Expansion};
 use super::request::{Query, quote};
 use super::wire::{Decimal, PartnerBody, Timestamp, TransactionBody};
 use crate::domain::identity::TransactionId;
@@ -20,7 +21,7 @@ use crate::domain::search::{Cursor, DEFAULT_PAGE_LIMIT, Filter, MAX_PAGE_LIMIT, 
 use crate::domain::statistics::{CurrencyStatistics, Statistics, success_rate};
 use crate::store::Listing;
 
-const PARAMETERS: [&str; 12] = [
+const PARAMETERS: [&str; 13] = [
     "conversation_id",
     "client_request_id",
     "msisdn",
@@ -33,6 +34,7 @@ const PARAMETERS: [&str; 12] = [
     "offset",
     "cursor",
     "stats",
+    expand::PARAMETER,
 ];
 
 #[derive(Serialize)]
@@ -162,11 +164,14 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::parse(request.query_string(), &PARAMETERS)?;
     let search = search(&query)?;
+    let expand = Expand::of_query(&query)?;
     let now = state.clock.now();
     let listing = state
         .store
         .list_transactions(partner.partner.id, search.clone(), now)
         .await?;
+    let id = partner.partner.id;
+    let expansion = Expansion::of(&state, id, &listing.transactions, expand, now).await?;
     let offset = match search.position {
         Position::Offset(offset) => offset,
         Position::After(_) => 0,
@@ -187,7 +192,7 @@ pub async fn list(
         transactions: listing
             .transactions
             .iter()
-            .map(TransactionBody::from)
+            .map(|row| expansion.body(row))
             .collect(),
         statistics: statistics(&listing, &partner),
         status_definitions: STATUS_DEFINITIONS,
