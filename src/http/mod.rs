@@ -20,6 +20,8 @@ mod payments;
 mod polling;
 mod rate_limit;
 mod request;
+mod screen;
+mod status_search;
 mod transaction_status;
 mod transactions;
 mod wait;
@@ -54,7 +56,7 @@ pub use operation::OPENAPI;
 pub use polling::Polling;
 pub use rate_limit::{Bucket, Quota};
 pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
-pub use transaction_status::decode_cursor;
+pub use status_search::decode_cursor;
 
 /// What handlers share.
 pub struct State {
@@ -141,6 +143,13 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                     post,
                     Scope::StatusRead,
                 )),
+        )
+        .service(
+            resource("/api/ussd/transaction-status/screen", "GET").route(keyed(
+                web::get().to(screen::show),
+                get,
+                Scope::StatusRead,
+            )),
         )
         .service(resource("/api/ussd/events", "GET").route(keyed(
             web::get().to(events::list),

@@ -45,7 +45,7 @@ use crate::domain::identity::{
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, Cursor, ProviderFilter, Search};
+use crate::domain::search::{BulkLookup, Cursor, Filter, ProviderFilter, Search};
 use crate::domain::statistics::Statistics;
 use crate::domain::status::Status;
 use crate::domain::status_update::Balance;
@@ -262,6 +262,12 @@ pub trait Store: Send + Sync + 'static {
         search: Search,
         now: Instant,
     ) -> Result<Listing, StoreError>;
+    /// The newest transaction that matches.
+    async fn find_newest(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+    ) -> Result<Option<Transaction>, StoreError>;
     /// A page of the transactions at one provider, newest first, after `offset` of them, without a count of all.
     async fn list_provider_transactions(
         &self,

@@ -1,5 +1,7 @@
 //! What a line of the catalogue holds: a sentence in two languages for the customer, and what the caller should do.
 
+use super::Language;
+
 /// A sentence in both languages; `{amount}` stands for the amount with its currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sentence {
@@ -7,6 +9,16 @@ pub struct Sentence {
     pub en: &'static str,
     /// Swahili.
     pub sw: &'static str,
+}
+
+impl Sentence {
+    /// The sentence in a language.
+    pub fn text(self, language: Language) -> &'static str {
+        match language {
+            Language::English => self.en,
+            Language::Swahili => self.sw,
+        }
+    }
 }
 
 /// A sentence.

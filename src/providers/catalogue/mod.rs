@@ -6,7 +6,10 @@ mod clickpesa;
 mod entry;
 mod gsm;
 mod mpesa;
+pub mod screen;
 mod standing;
+
+use std::str::FromStr;
 
 use crate::domain::money::{Amount, Currency};
 use crate::domain::status::Status;
@@ -35,6 +38,33 @@ pub enum Silence {
     Stuck,
 }
 
+/// A language of the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    English,
+    /// Swahili.
+    Swahili,
+}
+
+impl Language {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::English, Self::Swahili];
+}
+
+impl FromStr for Language {
+    type Err = ();
+
+    /// The codes of ISO 639-1.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "en" => Ok(Self::English),
+            "sw" => Ok(Self::Swahili),
+            _ => Err(()),
+        }
+    }
+}
+
 /// What to say of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -46,6 +76,16 @@ pub struct Line {
     pub action: Action,
     /// Whether it is certain that nothing moved and nothing will, so that the same as a new request cannot pay twice.
     pub safe_to_retry: bool,
+}
+
+impl Line {
+    /// The line in a language.
+    pub fn text(&self, language: Language) -> &str {
+        match language {
+            Language::English => &self.en,
+            Language::Swahili => &self.sw,
+        }
+    }
 }
 
 /// What to say of a transaction as it stands. `silence` matters only while it is not final.

@@ -26,7 +26,7 @@ use crate::domain::identity::{
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, ProviderFilter, Search};
+use crate::domain::search::{BulkLookup, Filter, ProviderFilter, Search};
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::{StatusEvent, TimelineEntry};
 use crate::domain::transaction::{IdField, Provider, Transaction};
@@ -202,6 +202,19 @@ impl Store for Adapter {
         let page = search_sql::list(DIALECT, partner, &search, now);
         let (figures, rows) = self.page(page).await?;
         listing(figures, rows, &search)
+    }
+
+    async fn find_newest(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+    ) -> Result<Option<Transaction>, StoreError> {
+        let newest = search_sql::newest(DIALECT, partner, &filter);
+        let rows = self.rows::<TransactionRow, _>(newest).await?;
+        rows.into_iter()
+            .next()
+            .map(Transaction::try_from)
+            .transpose()
     }
 
     async fn list_provider_transactions(
