@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::asking::AskSchedule;
 use crate::domain::clock::Clock;
 use crate::feed::Feed;
-use crate::http::{self, Keys, Proxies, Quotas, State};
+use crate::http::{self, Keys, Polling, Proxies, Quotas, State};
 use crate::ingest::{Ingest, unclaimed};
 use crate::instances::Instances;
 use crate::payments::Payments;
@@ -165,6 +165,7 @@ impl Application {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             feed: feed.clone(),
+            polling: Polling::new(Arc::clone(&store)),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),
                 Arc::clone(&vault),

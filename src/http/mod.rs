@@ -11,13 +11,16 @@ mod clickpesa;
 mod deliveries;
 mod error;
 mod events;
+mod expand;
 mod mpesa;
 mod observe;
 mod operation;
 mod pages;
 mod payments;
+mod polling;
 mod rate_limit;
 mod request;
+mod screen;
 mod shared_limit;
 mod status_search;
 mod transaction_status;
@@ -52,6 +55,7 @@ pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
 pub use observe::observe;
 pub use operation::OPENAPI;
+pub use polling::Polling;
 pub use rate_limit::{Bucket, Quota};
 pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
 pub use status_search::decode_cursor;
@@ -70,6 +74,8 @@ pub struct State {
     pub webhook_allow_private: bool,
     /// Where long polls wait.
     pub feed: Feed,
+    /// When callers should ask again.
+    pub polling: Polling,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// The partners' webhook endpoints.
@@ -141,6 +147,13 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                     post,
                     Scope::StatusRead,
                 )),
+        )
+        .service(
+            resource("/api/ussd/transaction-status/screen", "GET").route(keyed(
+                web::get().to(screen::show),
+                get,
+                Scope::StatusRead,
+            )),
         )
         .service(resource("/api/ussd/events", "GET").route(keyed(
             web::get().to(events::list),

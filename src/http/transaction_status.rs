@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::State;
 use super::authentication::AuthenticatedPartner;
 use super::error::ApiError;
+use super::expand::{self, Expand, Expansion};
 use super::request::Query;
 use super::status_search::{self, encode_cursor};
 use super::wait;
@@ -18,7 +19,7 @@ use crate::domain::search::{Position, Search};
 use crate::domain::statistics::{CurrencyStatistics, Statistics, success_rate};
 use crate::store::Listing;
 
-const PARAMETERS: [&str; 13] = [
+const PARAMETERS: [&str; 14] = [
     "conversation_id",
     "client_request_id",
     "msisdn",
@@ -32,6 +33,7 @@ const PARAMETERS: [&str; 13] = [
     "cursor",
     "stats",
     wait::PARAMETER,
+    expand::PARAMETER,
 ];
 
 #[derive(Serialize)]
@@ -162,9 +164,12 @@ pub async fn list(
     let query = Query::parse(request.query_string(), &PARAMETERS)?;
     let search = status_search::search(&query)?;
     let wait = wait::time(&query, &request)?;
+    let expand = Expand::of_query(&query)?;
     status_search::wait_for_news(&state, partner.partner.id, &search.filter, wait).await?;
     let now = state.clock.now();
     let listing = status_search::listing(&state, partner.partner.id, &search, wait, now).await?;
+    let id = partner.partner.id;
+    let expansion = Expansion::of(&state, id, &listing.transactions, expand, now).await?;
     let offset = match search.position {
         Position::Offset(offset) => offset,
         Position::After(_) => 0,
@@ -185,7 +190,7 @@ pub async fn list(
         transactions: listing
             .transactions
             .iter()
-            .map(TransactionBody::from)
+            .map(|row| expansion.body(row))
             .collect(),
         statistics: statistics(&listing, &partner),
         status_definitions: STATUS_DEFINITIONS,

@@ -19,11 +19,13 @@ mod search_sql;
 mod sqlite;
 mod sqlite_threads;
 mod statement;
+mod story_sql;
 
 pub use error::StoreError;
 pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ use tokio::sync::broadcast;
 use crate::domain::account::Account;
 use crate::domain::allowance::{Allowance, Standing};
 use crate::domain::clock::{Clock, Instant};
+use crate::domain::completion::Completion;
 use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
 use crate::domain::delivery_record::{
     DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
@@ -324,6 +327,26 @@ pub trait Store: Send + Sync + 'static {
         partner: PartnerId,
         id: TransactionId,
     ) -> Result<Option<(Transaction, Vec<TimelineEntry>)>, StoreError>;
+
+    /// The latest `lines` lines of each transaction's timeline, in order.
+    async fn list_timelines(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+        lines: i64,
+    ) -> Result<HashMap<TransactionId, Vec<TimelineEntry>>, StoreError>;
+    /// Those of the transactions that are asked about no more though they are not final.
+    async fn list_stuck_among(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+    ) -> Result<Vec<TransactionId>, StoreError>;
+    /// The payments that ended among the last `events` events of the partner's feed.
+    async fn list_completions(
+        &self,
+        partner: PartnerId,
+        events: i64,
+    ) -> Result<Vec<Completion>, StoreError>;
 
     /// What is remembered of a payment started through us.
     async fn find_payment(
