@@ -81,6 +81,8 @@ identifiers!(
     EndpointId,
     /// One event on its way to one endpoint.
     DeliveryId,
+    /// Something a partner is told that is no event.
+    NoticeId,
 );
 
 impl AccountId {

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant as Timer};
+use std::time::Duration;
 
 use rand::seq::SliceRandom;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -213,7 +213,7 @@ impl Dispatcher {
             }
             let about = (delivery.id, delivery.endpoint.id);
             if limited.contains(&about.1) {
-                self.starts.began(about.1, Timer::now());
+                self.starts.began(about.1, now);
             }
             let task = self.sends.spawn(self.means.clone().attempt(delivery));
             self.under_way.insert(task.id(), about);
@@ -242,7 +242,6 @@ impl Dispatcher {
         for (_, endpoint) in self.held() {
             *taken.entry(endpoint).or_default() += 1;
         }
-        let timer = Timer::now();
         let mut open = Vec::with_capacity(due.len());
         for endpoint in due {
             let id = endpoint.endpoint_id;
@@ -250,7 +249,7 @@ impl Dispatcher {
             let limit = self.breakers.limit(id, usual, now);
             let mut free = limit.saturating_sub(taken.get(&id).copied().unwrap_or_default());
             if let Some(rate) = endpoint.pace.rate_per_second {
-                free = free.min(self.starts.free(id, rate, timer));
+                free = free.min(self.starts.free(id, rate, now));
             }
             if free > 0 {
                 open.push((endpoint, free));

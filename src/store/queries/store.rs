@@ -11,10 +11,14 @@ use diesel_migrations::MigrationHarness;
 use tokio::sync::broadcast;
 
 use super::{Adapter, Conn, DIALECT, MIGRATIONS, Statement};
-use super::{accounts, deliveries, endpoints, feed, housekeeping, partners, payments, replay};
+use super::{
+    accounts, deliveries, endpoints, feed, housekeeping, notices, partners, payments, replay,
+};
 use crate::domain::account::Account;
 use crate::domain::clock::Instant;
-use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
+use crate::domain::delivery::{
+    Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange, EndpointKey,
+};
 use crate::domain::delivery_record::{
     DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
 };
@@ -33,8 +37,8 @@ use crate::store::ledger::load;
 use crate::store::ledger::working_set::kept;
 use crate::store::page::listing;
 use crate::store::rows::{
-    BacklogRow, ClaimedRow, DueEndpointRow, EventRow, HeadRow, IdRow, InstantRow, PartnerIdRow,
-    TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
+    BacklogRow, DueEndpointRow, EventRow, HeadRow, IdRow, InstantRow, PartnerIdRow, TimelineRow,
+    TransactionRow, TransactionSql, UnclaimedRow,
 };
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, EventPage, KeyHolder, Listing, Retention,
@@ -442,14 +446,13 @@ impl Store for Adapter {
         &self,
         partner: PartnerId,
         id: EndpointId,
-        sealed_secret: Vec<u8>,
-        until: Instant,
+        key: EndpointKey,
         audit: Audit,
     ) -> Result<Option<Endpoint>, StoreError> {
         let now = self.clock.now();
         on!(
             self.writer,
-            endpoints::rotate_secret(partner, id, sealed_secret, until, now, audit)
+            endpoints::rotate_secret(partner, id, key, now, audit)
         )
     }
 
@@ -520,33 +523,16 @@ impl Store for Adapter {
         capacities: Vec<Capacity>,
         now: Instant,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        let adapter = self.clone();
-        let rows: Vec<ClaimedRow> = self
-            .run(async move {
-                let mut conn = adapter.writer().await?;
-                let claimed: Vec<IdRow> =
-                    deliveries::claim(&capacities, now).load(&mut *conn).await?;
-                if claimed.is_empty() {
-                    return Ok(Vec::new());
-                }
-                let ids: Vec<String> = claimed.iter().map(|row| row.id.0.to_string()).collect();
-                Ok(deliveries::claimed(&capacities, &ids)
-                    .load(&mut *conn)
-                    .await?)
-            })
-            .await?;
-        // One row that cannot be read must not hold up the others; its lease runs out and it is tried again.
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| {
-                ClaimedDelivery::try_from(row)
-                    .inspect_err(|error| tracing::error!(%error, "a claimed delivery"))
-                    .ok()
-            })
-            .collect())
+        on!(self.writer, deliveries::take(capacities, now))
     }
 
     async fn record_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError> {
+        if attempts
+            .iter()
+            .any(|attempt| attempt.verdict.ends_endpoint())
+        {
+            return on!(self.writer, notices::record_ending(attempts));
+        }
         let adapter = self.clone();
         self.run(async move {
             adapter.execute_all(deliveries::attempts(&attempts)).await?;
