@@ -83,6 +83,8 @@ identifiers!(
     DeliveryId,
     /// A running `serve` process.
     InstanceId,
+    /// Something a partner is told that is no event.
+    NoticeId,
 );
 
 impl AccountId {

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod ledger;
 pub mod money;
 pub mod msisdn;
+pub mod notice;
 pub mod partner;
 pub mod payment;
 pub mod search;

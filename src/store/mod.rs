@@ -9,6 +9,7 @@ mod error;
 mod event_page;
 mod ledger;
 mod news_codec;
+mod notice_codec;
 mod page;
 mod postgres;
 mod postgres_connect;
@@ -36,7 +37,9 @@ use crate::domain::account::Account;
 use crate::domain::allowance::{Allowance, Standing};
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::completion::Completion;
-use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
+use crate::domain::delivery::{
+    Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange, EndpointKey,
+};
 use crate::domain::delivery_record::{
     DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
 };
@@ -451,13 +454,12 @@ pub trait Store: Send + Sync + 'static {
         now: Instant,
         audit: Audit,
     ) -> Result<Option<Endpoint>, StoreError>;
-    /// Puts a new sealed secret in the place of the present one, which signs too before `until`.
+    /// Puts a new key in the place of the present one, which goes on signing for a while.
     async fn rotate_endpoint_secret(
         &self,
         partner: PartnerId,
         id: EndpointId,
-        sealed_secret: Vec<u8>,
-        until: Instant,
+        key: EndpointKey,
         audit: Audit,
     ) -> Result<Option<Endpoint>, StoreError>;
     /// Removes an endpoint; false if there is none.

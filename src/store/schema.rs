@@ -68,6 +68,7 @@ diesel::table! {
         failing_since -> Nullable<InstantSql>,
         concurrency -> Integer,
         rate_per_second -> Nullable<Integer>,
+        public_key -> Nullable<Text>,
     }
 }
 
@@ -269,6 +270,7 @@ diesel::table! {
         created_at -> InstantSql,
         finished_at -> Nullable<InstantSql>,
         replayed_at -> Nullable<InstantSql>,
+        notice -> Nullable<Text>,
     }
 }
 

@@ -118,6 +118,7 @@ impl House {
             previous_secret: None,
             failing_since: None,
             pace: Pace::default(),
+            public_key: None,
         };
         let audit = self.audit("endpoint.create");
         self.store.insert_endpoint(endpoint, audit).await.unwrap();

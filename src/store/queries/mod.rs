@@ -7,6 +7,7 @@ mod endpoints;
 mod feed;
 mod housekeeping;
 mod instances;
+mod notices;
 mod partners;
 mod payments;
 mod replay;

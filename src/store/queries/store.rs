@@ -13,13 +13,16 @@ use tokio::sync::broadcast;
 
 use super::{Adapter, Conn, DIALECT, MIGRATIONS, Statement};
 use super::{
-    accounts, deliveries, endpoints, feed, housekeeping, instances, partners, payments, replay,
+    accounts, deliveries, endpoints, feed, housekeeping, instances, notices, partners, payments,
+    replay,
 };
 use crate::domain::account::Account;
 use crate::domain::allowance::{Allowance, Standing};
 use crate::domain::clock::Instant;
 use crate::domain::completion::Completion;
-use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
+use crate::domain::delivery::{
+    Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange, EndpointKey,
+};
 use crate::domain::delivery_record::{
     DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
 };
@@ -38,8 +41,8 @@ use crate::store::ledger::load;
 use crate::store::ledger::working_set::kept;
 use crate::store::page::listing;
 use crate::store::rows::{
-    BacklogRow, ClaimedRow, DueEndpointRow, EventRow, HeadRow, IdRow, InstantRow, OthersRow,
-    PartnerIdRow, StandingRow, TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
+    BacklogRow, DueEndpointRow, EventRow, HeadRow, IdRow, InstantRow, OthersRow, PartnerIdRow,
+    StandingRow, TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
 };
 use crate::store::story_sql::{CompletionRow, TimelineOfRow};
 use crate::store::{
@@ -506,14 +509,13 @@ impl Store for Adapter {
         &self,
         partner: PartnerId,
         id: EndpointId,
-        sealed_secret: Vec<u8>,
-        until: Instant,
+        key: EndpointKey,
         audit: Audit,
     ) -> Result<Option<Endpoint>, StoreError> {
         let now = self.clock.now();
         on!(
             self.writer,
-            endpoints::rotate_secret(partner, id, sealed_secret, until, now, audit)
+            endpoints::rotate_secret(partner, id, key, now, audit)
         )
     }
 
@@ -584,38 +586,16 @@ impl Store for Adapter {
         capacities: Vec<Capacity>,
         now: Instant,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        let adapter = self.clone();
-        let rows: Vec<ClaimedRow> = self
-            .run(async move {
-                let mut conn = adapter.writer().await?;
-                let claim = async {
-                    let claimed: Vec<IdRow> =
-                        deliveries::claim(&capacities, now).load(&mut *conn).await?;
-                    if claimed.is_empty() {
-                        return Ok(Vec::new());
-                    }
-                    let ids: Vec<String> = claimed.iter().map(|row| row.id.0.to_string()).collect();
-                    Ok(deliveries::claimed(&capacities, &ids)
-                        .load(&mut *conn)
-                        .await?)
-                };
-                let outcome = adapter.within(claim).await;
-                adapter.settle(conn, outcome.as_ref().err());
-                outcome
-            })
-            .await?;
-        // One row that cannot be read must not hold up the others; its lease runs out and it is tried again.
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| {
-                ClaimedDelivery::try_from(row)
-                    .inspect_err(|error| tracing::error!(%error, "a claimed delivery"))
-                    .ok()
-            })
-            .collect())
+        on!(self.writer, deliveries::take(capacities, now))
     }
 
     async fn record_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError> {
+        if attempts
+            .iter()
+            .any(|attempt| attempt.verdict.ends_endpoint())
+        {
+            return on!(self.writer, notices::record_ending(attempts));
+        }
         let adapter = self.clone();
         self.run(async move {
             adapter.execute_all(deliveries::attempts(&attempts)).await?;

@@ -1,6 +1,7 @@
 //! The whole program over HTTP.
 
 mod callbacks;
+mod client_webhooks;
 mod clients;
 mod errors;
 mod events;

@@ -4,6 +4,7 @@ mod deliveries;
 mod feed;
 mod listing;
 mod migrations;
+mod notices;
 mod orders;
 mod plans;
 mod races;

@@ -279,6 +279,7 @@ impl TestApp {
             previous_secret: None,
             failing_since: None,
             pace: Pace::default(),
+            public_key: None,
             created_at: now,
         };
         self.db

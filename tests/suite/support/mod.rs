@@ -8,6 +8,7 @@ pub mod paying;
 pub mod postgres;
 pub mod program;
 pub mod recount;
+pub mod tls;
 
 use std::path::Path;
 use std::sync::Arc;
