@@ -42,7 +42,7 @@ use crate::domain::identity::{
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, Cursor, ProviderFilter, Search};
+use crate::domain::search::{BulkLookup, Cursor, Filter, ProviderFilter, Search};
 use crate::domain::statistics::Statistics;
 use crate::domain::status::Status;
 use crate::domain::status_update::Balance;
@@ -259,6 +259,14 @@ pub trait Store: Send + Sync + 'static {
         search: Search,
         now: Instant,
     ) -> Result<Listing, StoreError>;
+    /// At most `limit` of the transactions that match, oldest first, after a place.
+    async fn list_oldest_first(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Transaction>, StoreError>;
     /// A page of the transactions at one provider, newest first, after `offset` of them, without a count of all.
     async fn list_provider_transactions(
         &self,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may import. A room that is not there yet is simply absent; one that is not listed is refused.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("domain", &[]),
     ("vault", &[]),
     ("settings", &["domain", "store"]),
@@ -12,6 +12,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("providers", &["domain"]),
     ("store", &["domain"]),
     ("feed", &["domain", "store"]),
+    ("statements", &["domain", "store"]),
     ("ingest", ABOVE_INGEST),
     ("payments", ABOVE_PAYMENTS),
     ("reconciliation", ABOVE_RECONCILIATION),
@@ -56,6 +57,7 @@ const ABOVE_HTTP: &[&str] = &[
     "payments",
     "reconciliation",
     "webhooks",
+    "statements",
     "telemetry",
 ];
 const ANYTHING: &[&str] = &["*"];
