@@ -11,6 +11,7 @@ mod clickpesa;
 mod deliveries;
 mod error;
 mod events;
+mod export;
 mod mpesa;
 mod observe;
 mod operation;
@@ -40,6 +41,7 @@ use crate::feed::Feed;
 use crate::ingest::Ingest;
 use crate::payments::Payments;
 use crate::settings::Settings;
+use crate::statements::Statements;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
@@ -65,6 +67,8 @@ pub struct State {
     pub vault: Arc<Vault>,
     /// Whether endpoints may be private.
     pub webhook_allow_private: bool,
+    /// Writes statements.
+    pub statements: Statements,
     /// Where long polls wait.
     pub feed: Feed,
     /// The callbacks' way in.
@@ -147,6 +151,14 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
             write,
             Scope::PaymentsWrite,
         )))
+        // Before the ids, which it would be taken for.
+        .service(
+            resource("/api/ussd/transactions/export", "GET").route(keyed(
+                web::get().to(export::export),
+                write,
+                Scope::StatusRead,
+            )),
+        )
         .service(
             resource("/api/ussd/transactions/{id}", "GET, PATCH")
                 .route(keyed(

@@ -228,7 +228,11 @@ fn query_body<'a>(query: &'a Query, search: &'a Search, offset: i64) -> QueryBod
     }
 }
 
-fn search(query: &Query) -> Result<Search, ApiError> {
+/// The filters among the parameters.
+///
+/// # Errors
+/// VALIDATION_1002, naming the parameter.
+pub(super) fn filter(query: &Query) -> Result<Filter, ApiError> {
     let owned = |name: &str| query.value(name).map(str::to_owned);
     let msisdns = query
         .value("msisdn")
@@ -245,7 +249,7 @@ fn search(query: &Query) -> Result<Search, ApiError> {
             ],
         })
         .unwrap_or_default();
-    let filter = Filter {
+    Ok(Filter {
         conversation_id: owned("conversation_id"),
         client_request_id: owned("client_request_id"),
         msisdns,
@@ -260,7 +264,11 @@ fn search(query: &Query) -> Result<Search, ApiError> {
         transaction_receipt: owned("transaction_receipt"),
         from: query.instant("from")?,
         to: query.instant("to")?,
-    };
+    })
+}
+
+fn search(query: &Query) -> Result<Search, ApiError> {
+    let filter = filter(query)?;
     let limit = query.whole_number("limit", 1..=MAX_PAGE_LIMIT)?;
     let offset = query.whole_number("offset", 0..=i64::MAX)?;
     let cursor = query.parsed(

@@ -71,7 +71,7 @@ pub async fn import(
     while !is_over {
         let mut lines: Vec<Result<(u64, History), Problem>> = Vec::with_capacity(BATCH);
         while lines.len() < BATCH {
-            match source.next()? {
+            match source.read()? {
                 None => {
                     is_over = true;
                     break;

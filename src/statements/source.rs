@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::columns::COLUMNS;
 use super::sheet::{COUNT, END, RECORD, TOTAL, TOTAL_OF_REVERSALS, TOTALS, TRANSACTION, unguarded};
@@ -48,6 +48,13 @@ impl Problem {
             sent,
             accepted: accepted.into(),
         }
+    }
+}
+
+impl Problem {
+    /// As an object.
+    pub fn object(&self) -> Value {
+        json!({"line": self.line, "field": self.field, "sent": self.sent, "accepted": self.accepted})
     }
 }
 
@@ -182,7 +189,7 @@ impl<R: Read> Source<R> {
     ///
     /// # Errors
     /// If it cannot be read on.
-    pub fn next(&mut self) -> io::Result<Option<Result<Line, Problem>>> {
+    pub fn read(&mut self) -> io::Result<Option<Result<Line, Problem>>> {
         match self {
             Self::Csv {
                 reader,
@@ -337,7 +344,7 @@ fn ndjson_line(text: &[u8], line: u64) -> Result<Line, Problem> {
         )
     })?;
     if let Some(totals) = object.get(TOTALS) {
-        let count = totals["count"].to_string();
+        let count = totals.get(COUNT).map(Value::to_string).unwrap_or_default();
         return Ok(Line::End { line, count });
     }
     let mut fields = BTreeMap::new();

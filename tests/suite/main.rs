@@ -24,5 +24,6 @@ mod outage_full_disk;
 mod providers;
 mod reconciliation;
 mod slow_clients;
+mod statements;
 mod store;
 mod storm;
