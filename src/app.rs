@@ -23,6 +23,7 @@ use crate::payments::Payments;
 use crate::payments::accounts::Accounts;
 use crate::reconciliation::Reconciler;
 use crate::settings::Settings;
+use crate::statements::Statements;
 use crate::store::{self, HOUR_COUNTER_SPAN, Retention, Store, StoreError, StoreSettings};
 use crate::telemetry::UPKEEP_EVERY;
 use crate::vault::Vault;
@@ -164,6 +165,7 @@ impl Application {
             webhook_allow_private: settings.webhook_allow_private,
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
+            statements: Statements::new(Arc::clone(&store)),
             feed: feed.clone(),
             polling: Polling::new(Arc::clone(&store)),
             ingest: Arc::new(Ingest::new(

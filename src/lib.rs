@@ -20,6 +20,8 @@
 //! - [`payments`] starts payments: the intent is committed, the provider called, its answer written. `accounts` connects
 //!   a partner's accounts to their providers. Imports the above.
 //! - [`reconciliation`] asks providers about silent transactions, a pace an account. Imports the above.
+//! - [`statements`] writes the books: transactions out with control totals, histories in, a provider's own statement
+//!   held against the table. Imports `domain` and the traits of `store`.
 //! - [`webhooks`] tells partners: dispatcher, signature, sender with its address guard. Imports the above but `providers`.
 //! - [`http`] is the HTTP surface, thin; every route is in `http/mod.rs`. Imports all of the above.
 //! - [`simulator`] fakes both providers over real HTTP, for the demo and the tests. Imports nothing of ours: it must not
@@ -57,6 +59,7 @@ pub mod providers;
 pub mod reconciliation;
 pub mod settings;
 pub mod simulator;
+pub mod statements;
 pub mod store;
 pub mod telemetry;
 pub mod vault;

@@ -20,5 +20,6 @@ pub mod statistics;
 pub mod status;
 pub mod status_update;
 pub mod timeline;
+pub mod totals;
 pub mod transaction;
 pub mod watch;

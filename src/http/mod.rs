@@ -12,6 +12,7 @@ mod deliveries;
 mod error;
 mod events;
 mod expand;
+mod export;
 mod mpesa;
 mod observe;
 mod operation;
@@ -46,6 +47,7 @@ use crate::ingest::Ingest;
 use crate::instances::Instances;
 use crate::payments::Payments;
 use crate::settings::Settings;
+use crate::statements::Statements;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
@@ -72,6 +74,8 @@ pub struct State {
     pub vault: Arc<Vault>,
     /// Whether endpoints may be private.
     pub webhook_allow_private: bool,
+    /// Writes statements.
+    pub statements: Statements,
     /// Where long polls wait.
     pub feed: Feed,
     /// When callers should ask again.
@@ -165,6 +169,14 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
             write,
             Scope::PaymentsWrite,
         )))
+        // Before the ids, which it would be taken for.
+        .service(
+            resource("/api/ussd/transactions/export", "GET").route(keyed(
+                web::get().to(export::export),
+                write,
+                Scope::StatusRead,
+            )),
+        )
         .service(
             resource("/api/ussd/transactions/{id}", "GET, PATCH")
                 .route(keyed(

@@ -310,6 +310,14 @@ pub trait Store: Send + Sync + 'static {
         partner: PartnerId,
         filter: Filter,
     ) -> Result<Option<Transaction>, StoreError>;
+    /// At most `limit` of the transactions that match, oldest first, after a place.
+    async fn list_oldest_first(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Transaction>, StoreError>;
     /// A page of the transactions at one provider, newest first, after `offset` of them, without a count of all.
     async fn list_provider_transactions(
         &self,

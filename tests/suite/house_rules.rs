@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may import. A room that is not there yet is simply absent; one that is not listed is refused.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("vault", &[]),
     ("settings", &["domain", "store"]),
@@ -13,6 +13,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("store", &["domain"]),
     ("feed", &["domain", "store"]),
     ("instances", &["domain", "store"]),
+    ("statements", &["domain", "store"]),
     ("ingest", ABOVE_INGEST),
     ("payments", ABOVE_PAYMENTS),
     ("reconciliation", ABOVE_RECONCILIATION),
@@ -68,6 +69,7 @@ const ABOVE_HTTP: &[&str] = &[
     "payments",
     "reconciliation",
     "webhooks",
+    "statements",
     "telemetry",
 ];
 const ANYTHING: &[&str] = &["*"];

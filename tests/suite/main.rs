@@ -25,5 +25,6 @@ mod outage_full_disk;
 mod providers;
 mod reconciliation;
 mod slow_clients;
+mod statements;
 mod store;
 mod storm;

@@ -112,6 +112,12 @@ async fn live(db: &TestStore) {
     };
     for filter in filters {
         db.store.find_newest(partner, filter.clone()).await.unwrap();
+        for after in [None, Some(cursor)] {
+            let walked = db
+                .store
+                .list_oldest_first(partner, filter.clone(), after, 1_000);
+            walked.await.unwrap();
+        }
         for position in [
             Position::Offset(0),
             Position::Offset(9_000),
@@ -131,6 +137,7 @@ async fn live(db: &TestStore) {
         transaction_ids: vec![row.id],
         conversation_ids: vec!["c".to_owned()],
         client_request_ids: vec!["a".to_owned()],
+        transaction_receipts: vec!["Rc".to_owned()],
     };
     db.store.find_transactions(partner, lookup).await.unwrap();
     db.find(&row).await;
