@@ -83,6 +83,8 @@ identifiers!(
     DeliveryId,
     /// Something a partner is told that is no event.
     NoticeId,
+    /// A running `serve` process.
+    InstanceId,
 );
 
 impl AccountId {

@@ -11,13 +11,18 @@ mod clickpesa;
 mod deliveries;
 mod error;
 mod events;
+mod expand;
 mod mpesa;
 mod observe;
 mod operation;
 mod pages;
 mod payments;
+mod polling;
 mod rate_limit;
 mod request;
+mod screen;
+mod shared_limit;
+mod status_search;
 mod transaction_status;
 mod transactions;
 mod wait;
@@ -38,6 +43,7 @@ use crate::domain::partner::Scope;
 use crate::domain::status_update::CallbackKind;
 use crate::feed::Feed;
 use crate::ingest::Ingest;
+use crate::instances::Instances;
 use crate::payments::Payments;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -49,9 +55,10 @@ pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
 pub use observe::observe;
 pub use operation::OPENAPI;
+pub use polling::Polling;
 pub use rate_limit::{Bucket, Quota};
 pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
-pub use transaction_status::decode_cursor;
+pub use status_search::decode_cursor;
 
 /// What handlers share.
 pub struct State {
@@ -67,6 +74,8 @@ pub struct State {
     pub webhook_allow_private: bool,
     /// Where long polls wait.
     pub feed: Feed,
+    /// When callers should ask again.
+    pub polling: Polling,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// The partners' webhook endpoints.
@@ -85,6 +94,8 @@ pub struct State {
     pub is_public_https: bool,
     /// The three quotas.
     pub quotas: Quotas,
+    /// Who else counts them.
+    pub instances: Instances,
 }
 
 /// The three quotas.
@@ -136,6 +147,13 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                     post,
                     Scope::StatusRead,
                 )),
+        )
+        .service(
+            resource("/api/ussd/transaction-status/screen", "GET").route(keyed(
+                web::get().to(screen::show),
+                get,
+                Scope::StatusRead,
+            )),
         )
         .service(resource("/api/ussd/events", "GET").route(keyed(
             web::get().to(events::list),
@@ -273,11 +291,15 @@ fn resource(path: &str, allow: &'static str) -> Resource {
     }))
 }
 
-/// A route for callers with a key: authentication outermost, then the quota, then the handler.
+/// A route for callers with a key: authentication outermost, then the quota (counted here or, with other instances,
+/// with them), then the handler.
 fn keyed(route: Route, quota: &Quota, scope: Scope) -> Route {
-    let told = quota.clone();
+    let (told, shared) = (quota.clone(), quota.clone());
     route
         .wrap(Governor::new(quota.config()))
+        .wrap(from_fn(move |request, next| {
+            shared_limit::share(request, next, shared.clone())
+        }))
         .wrap(from_fn(move |request, next| {
             rate_limit::tell(request, next, told.clone())
         }))

@@ -14,9 +14,8 @@ const WINDOW: Duration = Duration::seconds(1);
 pub struct Starts(HashMap<EndpointId, VecDeque<Instant>>);
 
 impl Starts {
-    /// How many more may begin at `now`.
-    pub fn free(&mut self, endpoint: EndpointId, per_second: u32, now: Instant) -> usize {
-        let limit = usize::try_from(per_second).unwrap_or(usize::MAX);
+    /// How many more may begin at `now`, of `limit` a second.
+    pub fn free(&mut self, endpoint: EndpointId, limit: usize, now: Instant) -> usize {
         let Some(starts) = self.0.get_mut(&endpoint) else {
             return limit;
         };
