@@ -223,7 +223,7 @@ impl Dispatcher {
             }
             let about = (delivery.id, delivery.endpoint.id);
             if limited.contains(&about.1) {
-                self.starts.began(about.1, now);
+                self.starts.began(about.1, self.means.clock.now());
             }
             let task = self.sends.spawn(self.means.clone().attempt(delivery));
             self.under_way.insert(task.id(), about);

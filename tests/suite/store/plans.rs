@@ -6,6 +6,7 @@ use std::sync::{Mutex, Once};
 use diesel::connection::InstrumentationEvent;
 use ussd_status::domain::delivery::{Attempt, AttemptVerdict};
 use ussd_status::domain::delivery_record::{DeliveryPage, DeliveryState, ReplayRange};
+use ussd_status::domain::identity::{EndpointId, PartnerId};
 use ussd_status::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
 use ussd_status::domain::status::Status;
 use ussd_status::domain::status_update::ResultClass;
@@ -212,6 +213,37 @@ async fn live(db: &TestStore) {
             .requeue_range(partner, endpoint, range, db.now(), audit());
         asked.await.unwrap();
     }
+    end(db, partner, endpoint).await;
+}
+
+/// An endpoint is gone, and another one is told.
+async fn end(db: &TestStore, partner: PartnerId, gone: EndpointId) {
+    let other = db.endpoint(partner, &["transaction.failed"]).await;
+    let capacity = |endpoint_id| {
+        vec![Capacity {
+            endpoint_id,
+            partner_id: partner,
+            free: 1,
+        }]
+    };
+    let claimed = db.store.claim_deliveries(capacity(gone), db.now()).await;
+    let claimed = claimed.unwrap();
+    let attempt = Attempt {
+        failing_since: None,
+        delivery_id: claimed[0].id,
+        endpoint_id: gone,
+        partner_id: partner,
+        number: 9,
+        at: db.now(),
+        duration_ms: 1,
+        status: Some(410),
+        error: None,
+        response: None,
+        verdict: AttemptVerdict::Gone,
+    };
+    db.store.record_attempts(vec![attempt]).await.unwrap();
+    let told = db.store.claim_deliveries(capacity(other), db.now()).await;
+    assert_eq!(told.unwrap().len(), 1);
 }
 
 /// The tables that grow.
