@@ -11,4 +11,5 @@ mod records;
 mod registering;
 mod replay;
 mod statistics;
+mod stories;
 mod unclaimed;
