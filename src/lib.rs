@@ -14,6 +14,8 @@
 //!   hot paths as text that both databases understand (`statement.rs` keeps them prepared, `dialect.rs` holds the few
 //!   words in which they differ). Imports `domain`.
 //! - [`feed`] says what just changed to whoever waits for it. Imports `domain` and the traits of `store`.
+//! - [`instances`] knows who else works on this database: what is done once, and how the rest is shared out. Imports
+//!   `domain` and the traits of `store`.
 //! - [`vault`] seals secrets at rest. Imports nothing of ours.
 //! - [`ingest`] is a callback's way in. Imports the above.
 //! - [`payments`] starts payments: the intent is committed, the provider called, its answer written. `accounts` connects
@@ -50,6 +52,7 @@ pub mod domain;
 pub mod feed;
 pub mod http;
 pub mod ingest;
+pub mod instances;
 pub mod payments;
 pub mod providers;
 pub mod reconciliation;

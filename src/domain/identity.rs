@@ -81,6 +81,8 @@ identifiers!(
     EndpointId,
     /// One event on its way to one endpoint.
     DeliveryId,
+    /// A running `serve` process.
+    InstanceId,
 );
 
 impl AccountId {

@@ -2,6 +2,7 @@
 //! Pure: no I/O, no serde, nothing of ours imported. Everything else translates to and from these types.
 
 pub mod account;
+pub mod allowance;
 pub mod asking;
 pub mod clock;
 pub mod completion;

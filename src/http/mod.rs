@@ -21,6 +21,7 @@ mod polling;
 mod rate_limit;
 mod request;
 mod screen;
+mod shared_limit;
 mod status_search;
 mod transaction_status;
 mod transactions;
@@ -42,6 +43,7 @@ use crate::domain::partner::Scope;
 use crate::domain::status_update::CallbackKind;
 use crate::feed::Feed;
 use crate::ingest::Ingest;
+use crate::instances::Instances;
 use crate::payments::Payments;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -92,6 +94,8 @@ pub struct State {
     pub is_public_https: bool,
     /// The three quotas.
     pub quotas: Quotas,
+    /// Who else counts them.
+    pub instances: Instances,
 }
 
 /// The three quotas.
@@ -287,11 +291,15 @@ fn resource(path: &str, allow: &'static str) -> Resource {
     }))
 }
 
-/// A route for callers with a key: authentication outermost, then the quota, then the handler.
+/// A route for callers with a key: authentication outermost, then the quota (counted here or, with other instances,
+/// with them), then the handler.
 fn keyed(route: Route, quota: &Quota, scope: Scope) -> Route {
-    let told = quota.clone();
+    let (told, shared) = (quota.clone(), quota.clone());
     route
         .wrap(Governor::new(quota.config()))
+        .wrap(from_fn(move |request, next| {
+            shared_limit::share(request, next, shared.clone())
+        }))
         .wrap(from_fn(move |request, next| {
             rate_limit::tell(request, next, told.clone())
         }))

@@ -33,6 +33,7 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::domain::account::Account;
+use crate::domain::allowance::{Allowance, Standing};
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::completion::Completion;
 use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
@@ -40,7 +41,7 @@ use crate::domain::delivery_record::{
     DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
 };
 use crate::domain::identity::{
-    AccountId, CallbackId, DeliveryId, EndpointId, KeyId, PartnerId, TransactionId,
+    AccountId, CallbackId, DeliveryId, EndpointId, InstanceId, KeyId, PartnerId, TransactionId,
 };
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
@@ -57,6 +58,10 @@ use crate::domain::watch::{KEYS_OF_AN_EVENT, WatchKey};
 pub const QUEUE_CAPACITY: usize = 4_096;
 /// Commands that share one commit at most.
 pub const BATCH_MAX: usize = 200;
+/// How long a host is waited for that does not let one in, unless the settings say otherwise.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an instance counts as living after it last said so.
+pub const LIVE_FOR: Duration = Duration::from_secs(10);
 /// Rows that one step of housekeeping removes at most, so that nobody waits behind it.
 pub const HOUSEKEEPING_BATCH: i64 = 500;
 
@@ -67,10 +72,35 @@ pub struct StoreSettings {
     pub url: DatabaseUrl,
     /// Connections (PostgreSQL), readers (SQLite).
     pub pool_size: usize,
-    /// How long any one act may take, waiting included.
-    pub timeout: Duration,
+    /// How long it is waited for.
+    pub limits: DatabaseLimits,
     /// How long a provider may be silent before it is asked.
     pub reconcile_after: chrono::Duration,
+}
+
+/// How long a database is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct DatabaseLimits {
+    /// Any one act, all waiting included.
+    pub act: Duration,
+    /// One statement, by the server's own watch (PostgreSQL).
+    pub statement: Duration,
+    /// A new connection to one host (PostgreSQL).
+    pub connect: Duration,
+    /// A free connection of the pool (PostgreSQL).
+    pub pool_wait: Duration,
+}
+
+impl DatabaseLimits {
+    /// Five seconds or whatever it is for everything, and two at most for a connection.
+    pub fn of(act: Duration) -> Self {
+        Self {
+            act,
+            statement: act,
+            connect: act.min(CONNECT_TIMEOUT),
+            pool_wait: act,
+        }
+    }
 }
 
 /// Which database, by the URL's scheme.
@@ -213,6 +243,15 @@ pub struct Retention {
     pub events_before: Instant,
     /// Hour counters that ended before.
     pub hours_before: Instant,
+}
+
+/// The other instances on a shared database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Others {
+    /// How many live.
+    pub live: u32,
+    /// How many of them began earlier.
+    pub before: u32,
 }
 
 /// Figures for `/metrics` and `/status`.
@@ -475,6 +514,18 @@ pub trait Store: Send + Sync + 'static {
     async fn record_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError>;
     /// Gives back every lease: on SQLite, at start, where no other process can hold one.
     async fn requeue_leased(&self, now: Instant) -> Result<u64, StoreError>;
+
+    /// On a shared database: says that an instance lives, and learns who else does.
+    async fn record_alive(&self, id: InstanceId) -> Result<Others, StoreError>;
+    /// On a shared database: says that an instance lives no more.
+    async fn record_gone(&self, id: InstanceId) -> Result<(), StoreError>;
+    /// On a shared database: counts one request of a key over all instances; where the key then stands.
+    async fn take_allowance(
+        &self,
+        key: KeyId,
+        bucket: &'static str,
+        allowance: Allowance,
+    ) -> Result<Standing, StoreError>;
 
     /// Removes a small batch of what is old; the number of rows removed.
     async fn remove_expired(&self, retention: Retention) -> Result<u64, StoreError>;

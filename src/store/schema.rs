@@ -319,4 +319,26 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    instances (id) {
+        id -> IdSql,
+        seen_at -> InstantSql,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    rate_limits (key_id, bucket) {
+        key_id -> IdSql,
+        bucket -> Text,
+        full_at -> InstantSql,
+        passed -> Bool,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(partners, api_keys);

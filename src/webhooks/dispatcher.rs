@@ -19,6 +19,7 @@ use super::sender::Sender;
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::delivery::{AttemptVerdict, DueEndpoint};
 use crate::domain::identity::{DeliveryId, EndpointId};
+use crate::instances::{Instances, Part};
 use crate::store::{Capacity, CommitNotice, Store, StoreError};
 use crate::vault::Vault;
 
@@ -52,6 +53,8 @@ pub struct Dispatcher {
     breakers: Breakers,
     /// When deliveries to endpoints with a limit a second were begun.
     starts: Starts,
+    /// Who else delivers.
+    instances: Option<Instances>,
 }
 
 impl Dispatcher {
@@ -74,7 +77,14 @@ impl Dispatcher {
             recorder: Recorder::default(),
             breakers: Breakers::default(),
             starts: Starts::default(),
+            instances: None,
         }
+    }
+
+    /// Shares what an endpoint may have at a time, or a second, with the other instances.
+    pub fn among(mut self, instances: Instances) -> Self {
+        self.instances = Some(instances);
+        self
     }
 
     /// Works until cancelled; then lets requests under way end and records them.
@@ -243,13 +253,17 @@ impl Dispatcher {
             *taken.entry(endpoint).or_default() += 1;
         }
         let timer = Timer::now();
+        let part = self.instances.as_ref().map_or(Part::WHOLE, Instances::part);
         let mut open = Vec::with_capacity(due.len());
         for endpoint in due {
             let id = endpoint.endpoint_id;
             let usual = usize::try_from(endpoint.pace.concurrency).unwrap_or(usize::MAX);
+            let usual = part.share_of(usual, id.0.as_u128());
             let limit = self.breakers.limit(id, usual, now);
             let mut free = limit.saturating_sub(taken.get(&id).copied().unwrap_or_default());
             if let Some(rate) = endpoint.pace.rate_per_second {
+                let rate = usize::try_from(rate).unwrap_or(usize::MAX);
+                let rate = part.share_of(rate, id.0.as_u128());
                 free = free.min(self.starts.free(id, rate, timer));
             }
             if free > 0 {

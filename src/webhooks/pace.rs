@@ -12,9 +12,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub struct Starts(HashMap<EndpointId, VecDeque<Timer>>);
 
 impl Starts {
-    /// How many more may begin at `now`.
-    pub fn free(&mut self, endpoint: EndpointId, per_second: u32, now: Timer) -> usize {
-        let limit = usize::try_from(per_second).unwrap_or(usize::MAX);
+    /// How many more may begin at `now`, of `limit` a second.
+    pub fn free(&mut self, endpoint: EndpointId, limit: usize, now: Timer) -> usize {
         let Some(starts) = self.0.get_mut(&endpoint) else {
             return limit;
         };

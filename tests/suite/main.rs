@@ -17,6 +17,7 @@ mod commands_webhook;
 mod doctor;
 mod fuzz;
 mod house_rules;
+mod instances;
 mod kill;
 mod kill_delivery;
 mod outage;

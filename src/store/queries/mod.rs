@@ -6,6 +6,7 @@ mod deliveries;
 mod endpoints;
 mod feed;
 mod housekeeping;
+mod instances;
 mod partners;
 mod payments;
 mod replay;

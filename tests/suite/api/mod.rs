@@ -29,9 +29,9 @@ use crate::support::TestStore;
 use crate::support::app::{Answer, TestApp, TestPartner};
 
 /// The status API.
-const STATUS: &str = "/api/ussd/transaction-status";
+pub const STATUS: &str = "/api/ussd/transaction-status";
 /// Registering.
-const TRANSACTIONS: &str = "/api/ussd/transactions";
+pub const TRANSACTIONS: &str = "/api/ussd/transactions";
 
 /// A provider's body from `tests/fixtures`.
 fn fixture(name: &str) -> String {
