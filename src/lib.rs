@@ -6,7 +6,8 @@
 //! - [`domain`] is what a payment-status service *is*: transactions, the state machine, and in `domain::ledger` the
 //!   rules by which registrations and news change them. Pure; imports nothing of ours.
 //! - [`providers`] turns foreign words into the domain's, and our intent into foreign calls: one folder a provider, each
-//!   with its bodies, its result codes, its client. A new provider is a folder here, its line in `providers::folder` and
+//!   with its bodies, its result codes, its client; `providers::catalogue` says what results mean to the customer, in
+//!   English and Swahili. A new provider is a folder here, its line in `providers::folder` and
 //!   a word in `domain::transaction::Provider`. Imports `domain`.
 //! - [`store`] remembers. The traits are in `store/mod.rs`; `sqlite.rs` and `postgres.rs` are the two adapters;
 //!   `store/queries` is ordinary Diesel, written once and compiled for each; `search_sql.rs` and `store/ledger` are the

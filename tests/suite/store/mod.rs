@@ -12,4 +12,5 @@ mod records;
 mod registering;
 mod replay;
 mod statistics;
+mod stories;
 mod unclaimed;

@@ -111,6 +111,11 @@ async fn live(db: &TestStore) {
         created_at: row.created_at,
         id: row.id,
     };
+    let ids = vec![row.id];
+    let store = &db.store;
+    store.list_timelines(partner, ids.clone(), 9).await.unwrap();
+    store.list_stuck_among(partner, ids).await.unwrap();
+    store.list_completions(partner, 9).await.unwrap();
     for filter in filters {
         db.store.find_newest(partner, filter.clone()).await.unwrap();
         for after in [None, Some(cursor)] {
