@@ -72,7 +72,7 @@ pub async fn endpoints(sources: &Sources) -> Result<(Desk, Endpoints), CliError>
 
 /// Who does it, for the audit log.
 pub fn actor() -> Actor {
-    Actor("cli".to_owned())
+    Actor::new("cli")
 }
 
 /// The event types, if all are known and none is repeated.

@@ -81,6 +81,8 @@ identifiers!(
     EndpointId,
     /// One event on its way to one endpoint.
     DeliveryId,
+    /// An operator of the console.
+    OperatorId,
 );
 
 impl AccountId {

@@ -11,6 +11,7 @@ mod clickpesa;
 mod deliveries;
 mod error;
 mod events;
+mod failures;
 mod mpesa;
 mod observe;
 mod operation;
@@ -43,14 +44,18 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
-use error::{ApiError, ErrorCode};
 
 pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
-pub use observe::observe;
+pub use error::{ApiError, ErrorCode};
+pub use failures::{Failures, network};
+pub use observe::{RequestId, observe};
 pub use operation::OPENAPI;
 pub use rate_limit::{Bucket, Quota};
-pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
+pub use request::{
+    BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX, body as read_body,
+    quote,
+};
 pub use transaction_status::decode_cursor;
 
 /// What handlers share.
@@ -260,7 +265,7 @@ const GUIDE_CALLBACKS: [(&str, CallbackKind); 8] = [
 ];
 
 /// A resource that answers 405 with its methods.
-fn resource(path: &str, allow: &'static str) -> Resource {
+pub fn resource(path: &str, allow: &'static str) -> Resource {
     web::resource(path).default_service(web::to(move || async move {
         ApiError {
             allow: Some(allow),

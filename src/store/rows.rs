@@ -25,7 +25,7 @@ use crate::domain::timeline::{StatusEvent, TimelineEntry, TimelineKind};
 use crate::domain::transaction::{Kind, Provider, ProviderIds, RegisteredIds, Transaction};
 
 /// A word in the table that our code does not know: the table is newer than the code, or was edited by hand.
-fn word<T: FromStr>(column: &str, text: &str) -> Result<T, StoreError> {
+pub fn word<T: FromStr>(column: &str, text: &str) -> Result<T, StoreError> {
     text.parse()
         .map_err(|_| StoreError::Query(format!("{column} holds an unknown word")))
 }
@@ -810,6 +810,8 @@ pub struct AuditRow {
     pub action: String,
     pub partner_id: Option<Id>,
     pub subject: String,
+    pub source: Option<String>,
+    pub detail: Option<String>,
 }
 
 /// An instant from microseconds since 1970, as JSON carries it.

@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("reconciliation", ABOVE_RECONCILIATION),
     ("webhooks", ABOVE_PAYMENTS),
     ("http", ABOVE_HTTP),
-    ("console", ABOVE_HTTP),
+    ("console", ABOVE_CONSOLE),
     ("simulator", &["settings"]),
     ("app", ANYTHING),
     ("cli", ANYTHING),
@@ -57,6 +57,21 @@ const ABOVE_HTTP: &[&str] = &[
     "reconciliation",
     "webhooks",
     "telemetry",
+];
+/// What `http` may, and what its handlers know already.
+const ABOVE_CONSOLE: &[&str] = &[
+    "domain",
+    "store",
+    "feed",
+    "providers",
+    "vault",
+    "settings",
+    "ingest",
+    "payments",
+    "reconciliation",
+    "webhooks",
+    "telemetry",
+    "http",
 ];
 const ANYTHING: &[&str] = &["*"];
 

@@ -1,0 +1,106 @@
+//! The console at `/console`: where the operator and a partner look. Pages are rendered here from compiled templates
+//! (`templates/console`); one stylesheet and one script, both ours, come from the binary; the policy lets a browser load
+//! nothing else and run nothing inline. Every route is in this file.
+//!
+//! `guard` is around every page: it knows who is signed in, checks the token against forgery of every form, and writes out
+//! errors. A handler gets a [`viewer::Viewer`], which says what may be seen, and leaves rules to the rooms below: what the
+//! console changes it changes as the API does, with a line in the audit log.
+
+mod assets;
+mod cookie;
+mod form;
+mod guard;
+mod overview;
+mod page;
+mod partners;
+pub mod password;
+mod sign_in;
+mod viewer;
+
+use std::net::IpAddr;
+
+use actix_web::HttpResponse;
+use actix_web::ResponseError;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, ServiceConfig};
+
+use crate::http::{ApiError, Failures, digest, resource};
+use cookie::Cookies;
+use password::Passwords;
+
+pub use sign_in::{WRONG_PASSWORD_INTERVAL, WRONG_PASSWORDS};
+
+/// Where whoever signed in arrives.
+const HOME: &str = "/console";
+/// Where everybody else is sent.
+const SIGN_IN: &str = "/console/sign-in";
+
+/// What pages share besides what all handlers share.
+pub struct Console {
+    cookies: Cookies,
+    passwords: Passwords,
+    wrong_by_address: Failures<IpAddr>,
+    wrong_by_name: Failures<String>,
+}
+
+impl Console {
+    /// A console; by https its cookies are `Secure`.
+    pub fn new(is_public_https: bool) -> Self {
+        let failures = || (WRONG_PASSWORDS, WRONG_PASSWORD_INTERVAL);
+        let (at_once, interval) = failures();
+        Self {
+            cookies: Cookies {
+                is_https: is_public_https,
+            },
+            passwords: Passwords::default(),
+            wrong_by_address: Failures::new(at_once, interval),
+            wrong_by_name: Failures::new(at_once, interval),
+        }
+    }
+}
+
+/// Every route of the console.
+pub fn routes(config: &mut ServiceConfig, console: &Data<Console>) {
+    config
+        .app_data(console.clone())
+        .service(
+            resource("/console/assets/{file}", "GET")
+                .wrap(from_fn(guard::present))
+                .route(web::get().to(assets::find)),
+        )
+        .service(
+            resource(SIGN_IN, "GET, POST")
+                .wrap(from_fn(guard::visiting))
+                .wrap(from_fn(guard::present))
+                .route(web::get().to(sign_in::show))
+                .route(web::post().to(sign_in::sign_in)),
+        )
+        .service(
+            web::scope("/console")
+                .wrap(from_fn(guard::signed_in))
+                .wrap(from_fn(guard::present))
+                .configure(pages)
+                .default_service(web::to(no_such_page)),
+        );
+}
+
+/// The pages of whoever is signed in.
+fn pages(config: &mut ServiceConfig) {
+    config
+        .service(resource("", "GET").route(web::get().to(overview::show)))
+        .service(resource("/sign-out", "POST").route(web::post().to(sign_in::sign_out)))
+        .service(
+            resource("/partners", "GET, POST")
+                .route(web::get().to(partners::list))
+                .route(web::post().to(partners::choose)),
+        );
+}
+
+async fn no_such_page() -> HttpResponse {
+    ApiError::not_found("There is no such page").error_response()
+}
+
+/// The token that a session's forms carry. Whoever knows it knows nothing of the session's own token.
+fn forgery_token(session: &str) -> String {
+    digest(&format!("form of {session}"))
+}
