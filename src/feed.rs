@@ -167,6 +167,11 @@ impl Feed {
         counts.sum()
     }
 
+    /// Waits until everybody is let go.
+    pub async fn released(&self) {
+        self.0.released.cancelled().await;
+    }
+
     /// Lets everybody go who waits now, and nobody wait from now on.
     pub fn release(&self) {
         self.0.released.cancel();

@@ -242,7 +242,7 @@ fn console_of(request: &HttpRequest) -> Result<&Data<Console>, ApiError> {
 }
 
 /// Whoever the session's cookie names, unless the session is over.
-async fn identify(request: &HttpRequest) -> Result<Option<Viewer>, ApiError> {
+pub async fn identify(request: &HttpRequest) -> Result<Option<Viewer>, ApiError> {
     let console = console_of(request)?;
     let state = request
         .app_data::<Data<State>>()

@@ -6,7 +6,9 @@
 //! errors. A handler gets a [`viewer::Viewer`], which says what may be seen, and leaves rules to the rooms below: what the
 //! console changes it changes as the API does, with a line in the audit log.
 
+mod accounts;
 mod assets;
+mod chart;
 mod cookie;
 mod form;
 mod guard;
@@ -14,21 +16,31 @@ mod overview;
 mod page;
 mod partners;
 pub mod password;
+mod pay;
+mod progress;
+mod rows;
 mod sign_in;
+mod story;
+mod stream;
+mod text;
+mod transactions;
 mod viewer;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::ResponseError;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
+use tokio::sync::Semaphore;
 
 use crate::http::{ApiError, Failures, digest, resource};
 use cookie::Cookies;
 use password::Passwords;
 
 pub use sign_in::{WRONG_PASSWORD_INTERVAL, WRONG_PASSWORDS};
+pub use stream::STREAMS_MAX;
 
 /// Where whoever signed in arrives.
 const HOME: &str = "/console";
@@ -41,13 +53,14 @@ pub struct Console {
     passwords: Passwords,
     wrong_by_address: Failures<IpAddr>,
     wrong_by_name: Failures<String>,
+    /// A place for each live page.
+    streams: Arc<Semaphore>,
 }
 
 impl Console {
     /// A console; by https its cookies are `Secure`.
     pub fn new(is_public_https: bool) -> Self {
-        let failures = || (WRONG_PASSWORDS, WRONG_PASSWORD_INTERVAL);
-        let (at_once, interval) = failures();
+        let (at_once, interval) = (WRONG_PASSWORDS, WRONG_PASSWORD_INTERVAL);
         Self {
             cookies: Cookies {
                 is_https: is_public_https,
@@ -55,6 +68,7 @@ impl Console {
             passwords: Passwords::default(),
             wrong_by_address: Failures::new(at_once, interval),
             wrong_by_name: Failures::new(at_once, interval),
+            streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
         }
     }
 }
@@ -88,6 +102,25 @@ pub fn routes(config: &mut ServiceConfig, console: &Data<Console>) {
 fn pages(config: &mut ServiceConfig) {
     config
         .service(resource("", "GET").route(web::get().to(overview::show)))
+        .service(resource("/transactions", "GET").route(web::get().to(transactions::list)))
+        .service(resource("/transactions/{partner}/{id}", "GET").route(web::get().to(story::show)))
+        .service(
+            resource("/transactions/{partner}/{id}/reveal", "POST")
+                .route(web::post().to(story::reveal)),
+        )
+        .service(
+            resource("/pay", "GET, POST")
+                .route(web::get().to(pay::show))
+                .route(web::post().to(pay::send)),
+        )
+        .service(resource("/pay/check", "POST").route(web::post().to(pay::check)))
+        .service(
+            resource("/progress/{partner}/{id}", "GET").route(web::get().to(progress::show)),
+        )
+        .service(
+            resource("/progress/{partner}/{id}/wait", "GET").route(web::get().to(progress::wait)),
+        )
+        .service(resource("/stream", "GET").route(web::get().to(stream::follow)))
         .service(resource("/sign-out", "POST").route(web::post().to(sign_in::sign_out)))
         .service(
             resource("/partners", "GET, POST")

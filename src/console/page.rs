@@ -17,6 +17,10 @@ pub enum Section {
     None,
     /// The figures.
     Overview,
+    /// The list of transactions, and each one's story.
+    Transactions,
+    /// Asking a customer to pay.
+    Pay,
     /// Choosing a partner.
     Partners,
 }
@@ -30,12 +34,24 @@ enum For {
 }
 
 /// The navigation in its order: page, path, name, for whom.
-const NAVIGATION: [(Section, &str, &str, For); 2] = [
+const NAVIGATION: [(Section, &str, &str, For); 4] = [
     (
         Section::Overview,
         "/console",
         "Overview",
         For::Scope(Scope::StatusRead),
+    ),
+    (
+        Section::Transactions,
+        "/console/transactions",
+        "Transactions",
+        For::Scope(Scope::StatusRead),
+    ),
+    (
+        Section::Pay,
+        "/console/pay",
+        "Pay",
+        For::Scope(Scope::PaymentsWrite),
     ),
     (
         Section::Partners,

@@ -51,12 +51,13 @@ pub use error::{ApiError, ErrorCode};
 pub use failures::{Failures, network};
 pub use observe::{RequestId, observe};
 pub use operation::OPENAPI;
+pub use payments::{order as payment_order, pay as start_payment};
 pub use rate_limit::{Bucket, Quota};
 pub use request::{
     BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX, body as read_body,
     quote,
 };
-pub use transaction_status::decode_cursor;
+pub use transaction_status::{decode_cursor, encode_cursor, search};
 
 /// What handlers share.
 pub struct State {

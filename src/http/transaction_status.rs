@@ -228,7 +228,11 @@ fn query_body<'a>(query: &'a Query, search: &'a Search, offset: i64) -> QueryBod
     }
 }
 
-fn search(query: &Query) -> Result<Search, ApiError> {
+/// The search that a query asks for.
+///
+/// # Errors
+/// VALIDATION_1002.
+pub fn search(query: &Query) -> Result<Search, ApiError> {
     let owned = |name: &str| query.value(name).map(str::to_owned);
     let msisdns = query
         .value("msisdn")
@@ -289,7 +293,7 @@ fn search(query: &Query) -> Result<Search, ApiError> {
 
 /// A cursor is the last row's creation (microseconds since 1970) and id, sealed from nobody: it names a place in the
 /// partner's own list and nothing else.
-fn encode_cursor(cursor: Cursor) -> String {
+pub fn encode_cursor(cursor: Cursor) -> String {
     let mut bytes = cursor.created_at.timestamp_micros().to_be_bytes().to_vec();
     bytes.extend_from_slice(cursor.id.0.as_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
