@@ -17,7 +17,7 @@ use crate::console::{self, Console};
 use crate::domain::asking::AskSchedule;
 use crate::domain::clock::Clock;
 use crate::feed::Feed;
-use crate::http::{self, Keys, Proxies, Quotas, State};
+use crate::http::{self, Keys, Polling, Proxies, Quotas, State};
 use crate::ingest::{Ingest, unclaimed};
 use crate::payments::Payments;
 use crate::payments::accounts::Accounts;
@@ -162,6 +162,7 @@ impl Application {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             feed: feed.clone(),
+            polling: Polling::new(Arc::clone(&store)),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),
                 Arc::clone(&vault),

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod asking;
 pub mod clock;
+pub mod completion;
 pub mod delivery;
 pub mod delivery_record;
 pub mod identity;

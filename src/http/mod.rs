@@ -11,14 +11,18 @@ mod clickpesa;
 mod deliveries;
 mod error;
 mod events;
+mod expand;
 mod failures;
 mod mpesa;
 mod observe;
 mod operation;
 mod pages;
 mod payments;
+mod polling;
 mod rate_limit;
 mod request;
+mod screen;
+mod status_search;
 mod transaction_status;
 mod transactions;
 mod wait;
@@ -52,12 +56,13 @@ pub use failures::{Failures, network};
 pub use observe::{RequestId, observe};
 pub use operation::OPENAPI;
 pub use payments::{order as payment_order, pay as start_payment};
+pub use polling::Polling;
 pub use rate_limit::{Bucket, Quota};
 pub use request::{
     BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX, body as read_body,
     quote,
 };
-pub use transaction_status::{decode_cursor, encode_cursor, search};
+pub use status_search::{decode_cursor, encode_cursor, search};
 
 /// What handlers share.
 pub struct State {
@@ -73,6 +78,8 @@ pub struct State {
     pub webhook_allow_private: bool,
     /// Where long polls wait.
     pub feed: Feed,
+    /// When callers should ask again.
+    pub polling: Polling,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// The partners' webhook endpoints.
@@ -142,6 +149,13 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                     post,
                     Scope::StatusRead,
                 )),
+        )
+        .service(
+            resource("/api/ussd/transaction-status/screen", "GET").route(keyed(
+                web::get().to(screen::show),
+                get,
+                Scope::StatusRead,
+            )),
         )
         .service(resource("/api/ussd/events", "GET").route(keyed(
             web::get().to(events::list),

@@ -22,6 +22,7 @@ mod search_sql;
 mod sqlite;
 mod sqlite_threads;
 mod statement;
+mod story_sql;
 
 pub use audit::{Actor, Audit};
 pub use console::{ConsoleStore, SessionHolder};
@@ -29,6 +30,7 @@ pub use error::StoreError;
 pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ use tokio::sync::broadcast;
 
 use crate::domain::account::Account;
 use crate::domain::clock::{Clock, Instant};
+use crate::domain::completion::Completion;
 use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
 use crate::domain::delivery_record::{
     DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
@@ -47,7 +50,7 @@ use crate::domain::identity::{
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, Cursor, ProviderFilter, Search};
+use crate::domain::search::{BulkLookup, Cursor, Filter, ProviderFilter, Search};
 use crate::domain::statistics::Statistics;
 use crate::domain::status::Status;
 use crate::domain::status_update::Balance;
@@ -241,6 +244,12 @@ pub trait Store: ConsoleStore + Send + Sync + 'static {
         search: Search,
         now: Instant,
     ) -> Result<Listing, StoreError>;
+    /// The newest transaction that matches.
+    async fn find_newest(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+    ) -> Result<Option<Transaction>, StoreError>;
     /// A page of the transactions at one provider, newest first, after `offset` of them, without a count of all.
     async fn list_provider_transactions(
         &self,
@@ -261,6 +270,26 @@ pub trait Store: ConsoleStore + Send + Sync + 'static {
         partner: PartnerId,
         id: TransactionId,
     ) -> Result<Option<(Transaction, Vec<TimelineEntry>)>, StoreError>;
+
+    /// The latest `lines` lines of each transaction's timeline, in order.
+    async fn list_timelines(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+        lines: i64,
+    ) -> Result<HashMap<TransactionId, Vec<TimelineEntry>>, StoreError>;
+    /// Those of the transactions that are asked about no more though they are not final.
+    async fn list_stuck_among(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+    ) -> Result<Vec<TransactionId>, StoreError>;
+    /// The payments that ended among the last `events` events of the partner's feed.
+    async fn list_completions(
+        &self,
+        partner: PartnerId,
+        events: i64,
+    ) -> Result<Vec<Completion>, StoreError>;
 
     /// What is remembered of a payment started through us.
     async fn find_payment(

@@ -25,7 +25,7 @@ use crate::domain::timeline::{StatusEvent, TimelineEntry, TimelineKind};
 use crate::domain::transaction::{Kind, Provider, ProviderIds, RegisteredIds, Transaction};
 
 /// A word in the table that our code does not know: the table is newer than the code, or was edited by hand.
-pub fn word<T: FromStr>(column: &str, text: &str) -> Result<T, StoreError> {
+pub(super) fn word<T: FromStr>(column: &str, text: &str) -> Result<T, StoreError> {
     text.parse()
         .map_err(|_| StoreError::Query(format!("{column} holds an unknown word")))
 }

@@ -1,6 +1,7 @@
 //! The store's methods over this adapter: each runs as one task on the store's own runtime, so that it commits or
 //! rolls back whole, whatever becomes of its caller.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::{Adapter, Conn, DIALECT, MIGRATIONS, Statement};
 use super::{accounts, deliveries, endpoints, feed, housekeeping, partners, payments, replay};
 use crate::domain::account::Account;
 use crate::domain::clock::Instant;
+use crate::domain::completion::Completion;
 use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
 use crate::domain::delivery_record::{
     DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
@@ -24,7 +26,7 @@ use crate::domain::identity::{
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, ProviderFilter, Search};
+use crate::domain::search::{BulkLookup, Filter, ProviderFilter, Search};
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::{StatusEvent, TimelineEntry};
 use crate::domain::transaction::{IdField, Provider, Transaction};
@@ -36,9 +38,10 @@ use crate::store::rows::{
     BacklogRow, ClaimedRow, DueEndpointRow, EventRow, HeadRow, IdRow, InstantRow, PartnerIdRow,
     TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
 };
+use crate::store::story_sql::{CompletionRow, TimelineOfRow};
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, EventPage, KeyHolder, Listing, Retention,
-    Store, StoreError, provider_list_sql, search_sql,
+    Store, StoreError, provider_list_sql, search_sql, story_sql,
 };
 
 /// How often a process looks again when another one was quicker with a migration on the embedded database.
@@ -203,6 +206,19 @@ impl Store for Adapter {
         listing(figures, rows, &search)
     }
 
+    async fn find_newest(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+    ) -> Result<Option<Transaction>, StoreError> {
+        let newest = search_sql::newest(DIALECT, partner, &filter);
+        let rows = self.rows::<TransactionRow, _>(newest).await?;
+        rows.into_iter()
+            .next()
+            .map(Transaction::try_from)
+            .transpose()
+    }
+
     async fn list_provider_transactions(
         &self,
         partner: PartnerId,
@@ -257,6 +273,51 @@ impl Store for Adapter {
             .map(TimelineEntry::try_from)
             .collect::<Result<_, _>>()?;
         Ok(Some((row.try_into()?, timeline)))
+    }
+
+    async fn list_timelines(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+        lines: i64,
+    ) -> Result<HashMap<TransactionId, Vec<TimelineEntry>>, StoreError> {
+        let statement = story_sql::timelines(DIALECT, partner, &ids, lines);
+        let rows = self.rows::<TimelineOfRow, _>(statement).await?;
+        let mut timelines: HashMap<_, Vec<_>> = HashMap::with_capacity(ids.len());
+        for TimelineOfRow {
+            transaction_id,
+            line,
+        } in rows
+        {
+            let timeline = timelines
+                .entry(TransactionId(transaction_id.0))
+                .or_default();
+            timeline.push(line.try_into()?);
+        }
+        Ok(timelines)
+    }
+
+    async fn list_stuck_among(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+    ) -> Result<Vec<TransactionId>, StoreError> {
+        let statement = story_sql::stuck_among(DIALECT, partner, &ids);
+        let rows = self.rows::<IdRow, _>(statement).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| TransactionId(row.id.0))
+            .collect())
+    }
+
+    async fn list_completions(
+        &self,
+        partner: PartnerId,
+        events: i64,
+    ) -> Result<Vec<Completion>, StoreError> {
+        let statement = story_sql::completions(partner, events);
+        let rows = self.rows::<CompletionRow, _>(statement).await?;
+        rows.into_iter().map(Completion::try_from).collect()
     }
 
     async fn find_payment(

@@ -14,6 +14,7 @@ mod payments_clickpesa;
 mod payments_mpesa;
 mod register;
 mod status;
+mod waiting;
 mod webhook_management;
 mod webhook_replay;
 mod webhooks;
@@ -115,6 +116,26 @@ fn assert_order(answer: &Answer, names: &[&str]) {
             found.unwrap_or_else(|| panic!("{name} is missing or misplaced in {}", answer.text));
         at += found + 1;
     }
+}
+
+/// Asks with a wait, and returns when the service has begun to wait.
+async fn waiting<'a>(
+    app: &'a TestApp,
+    partner: &'a TestPartner,
+    path: &str,
+    prefer: &'a str,
+) -> impl Future<Output = Answer> + use<'a> {
+    let before = app.feed.waiting();
+    let path = path.to_owned();
+    let mut asking = Box::pin(async move {
+        let headers = [("x-api-key", partner.key.as_str()), ("prefer", prefer)];
+        app.send(Method::GET, &path, &headers, None).await
+    });
+    tokio::select! {
+        answer = &mut asking => panic!("answered at once: {}", answer.text),
+        () = async { while app.feed.waiting() == before { tokio::task::yield_now().await; } } => {}
+    }
+    asking
 }
 
 /// A service with a partner that has an M-Pesa account.

@@ -111,6 +111,7 @@ async fn live(db: &TestStore) {
         id: row.id,
     };
     for filter in filters {
+        db.store.find_newest(partner, filter.clone()).await.unwrap();
         for position in [
             Position::Offset(0),
             Position::Offset(9_000),
