@@ -28,7 +28,13 @@ pub async fn choices(
     let accounts = state.store.list_accounts(Some(partner)).await?;
     let mut choices: Vec<Choice> = accounts
         .iter()
-        .filter(|account| account.provider.kinds().iter().any(|kind| kinds.contains(kind)))
+        .filter(|account| {
+            account
+                .provider
+                .kinds()
+                .iter()
+                .any(|kind| kinds.contains(kind))
+        })
         .map(|account| {
             let number = account.till_number.as_ref().or(account.shortcode.as_ref());
             let provider = text::provider(account.provider);

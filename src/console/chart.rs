@@ -74,7 +74,11 @@ impl Chart {
             line: String::new(),
             dots: Vec::new(),
             top: text::count(top),
-            middle: if top % 2 == 0 { text::count(top / 2) } else { String::new() },
+            middle: if top % 2 == 0 {
+                text::count(top / 2)
+            } else {
+                String::new()
+            },
             labels: labels(span, steps),
             summary: summary(span, steps),
             rows: Vec::new(),
@@ -87,7 +91,10 @@ impl Chart {
             match step.success + step.failed {
                 0 => is_broken = true,
                 finished => {
-                    let point = (index * STEP + STEP / 2, HEIGHT - step.success * HEIGHT / finished);
+                    let point = (
+                        index * STEP + STEP / 2,
+                        HEIGHT - step.success * HEIGHT / finished,
+                    );
                     let word = if is_broken { 'M' } else { 'L' };
                     let _ = write!(chart.line, "{word}{} {}", point.0, point.1);
                     chart.dots.push(point);
@@ -166,16 +173,15 @@ fn summary(span: Span, steps: &[Step]) -> String {
     });
     let unit = if span.is_by_hour() { "hour" } else { "day" };
     let busiest = steps.iter().max_by_key(|step| step.total());
-    let busiest = busiest.filter(|step| step.total() > 0).map_or_else(
-        String::new,
-        |step| {
+    let busiest = busiest
+        .filter(|step| step.total() > 0)
+        .map_or_else(String::new, |step| {
             format!(
                 " The busiest {unit} began at {} with {}.",
                 name(span, step),
                 text::count(step.total())
             )
-        },
-    );
+        });
     format!(
         "{} payments by {unit}, {} of the finished ones successful.{busiest}",
         text::count(total),
@@ -203,7 +209,15 @@ mod tests {
 
     #[test]
     fn the_top_is_a_round_number_that_holds_everything() {
-        for (largest, top) in [(0, 1), (1, 1), (3, 4), (6, 10), (11, 20), (41, 50), (501, 1_000)] {
+        for (largest, top) in [
+            (0, 1),
+            (1, 1),
+            (3, 4),
+            (6, 10),
+            (11, 20),
+            (41, 50),
+            (501, 1_000),
+        ] {
             assert_eq!(nice(largest), top, "{largest}");
         }
         assert_eq!(nice(i64::MAX), i64::MAX);
@@ -212,7 +226,11 @@ mod tests {
     #[test]
     fn bars_stand_on_each_other_and_the_line_breaks_where_nothing_finished() {
         let chart = Chart::new(Span::Day, &steps(&[(3, 1, 0), (0, 0, 2), (1, 1, 0)]));
-        let parts: Vec<_> = chart.bars.iter().map(|bar| (bar.class, bar.y, bar.height)).collect();
+        let parts: Vec<_> = chart
+            .bars
+            .iter()
+            .map(|bar| (bar.class, bar.y, bar.height))
+            .collect();
         assert_eq!(
             parts,
             [

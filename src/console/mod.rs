@@ -114,9 +114,7 @@ fn pages(config: &mut ServiceConfig) {
                 .route(web::post().to(pay::send)),
         )
         .service(resource("/pay/check", "POST").route(web::post().to(pay::check)))
-        .service(
-            resource("/progress/{partner}/{id}", "GET").route(web::get().to(progress::show)),
-        )
+        .service(resource("/progress/{partner}/{id}", "GET").route(web::get().to(progress::show)))
         .service(
             resource("/progress/{partner}/{id}/wait", "GET").route(web::get().to(progress::wait)),
         )

@@ -35,10 +35,11 @@ struct OverviewPage {
     /// What the sample is of, if it is one.
     sample: Option<String>,
     ages: Vec<(&'static str, String)>,
-    stuck: i64,
+    /// None while there are none.
+    stuck: Option<String>,
     deliveries: String,
     oldest_due: Option<String>,
-    dead: i64,
+    dead: Option<String>,
     newest: Vec<(&'static str, Option<(Time, String)>)>,
 }
 
@@ -110,9 +111,7 @@ fn overview(
             .statistics
             .by_currency
             .iter()
-            .map(|(currency, sums)| {
-                (currency.to_string(), text::amount(sums.successful_amount))
-            })
+            .map(|(currency, sums)| (currency.to_string(), text::amount(sums.successful_amount)))
             .collect(),
         chart: Chart::new(span, &figures.steps),
         providers: providers(figures),
@@ -121,13 +120,13 @@ fn overview(
             .is_sample
             .then(|| format!("of the newest {}", text::count(SAMPLE))),
         ages: ages(waiting),
-        stuck: waiting.stuck,
+        stuck: some(waiting.stuck),
         deliveries: text::count(waiting.deliveries),
         oldest_due: waiting
             .oldest_due_at
             .filter(|due| *due < now)
             .map(|due| Time(due).age(now)),
-        dead: waiting.dead,
+        dead: some(waiting.dead),
         newest: Provider::ALL
             .into_iter()
             .map(|provider| {
@@ -140,6 +139,10 @@ fn overview(
             })
             .collect(),
     }
+}
+
+fn some(count: i64) -> Option<String> {
+    (count > 0).then(|| text::count(count))
 }
 
 fn providers(figures: &Figures) -> Vec<ProviderLine> {

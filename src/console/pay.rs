@@ -79,7 +79,9 @@ async fn details(
 ) -> Result<HttpResponse, ApiError> {
     let partner = viewer.one_partner()?;
     let value = |name: &str| form.value(name).unwrap_or_default().trim().to_owned();
-    let status = error.as_ref().map_or(StatusCode::OK, |error| error.code.status());
+    let status = error
+        .as_ref()
+        .map_or(StatusCode::OK, |error| error.code.status());
     page_with(
         status,
         &PayPage {
@@ -260,7 +262,8 @@ fn fees(answer: &Value, currency: &Currency) -> Vec<Fee> {
             };
             Fee {
                 name: text("name").unwrap_or_else(|| "Mobile money".to_owned()),
-                is_open: text("status").is_none_or(|status| status.eq_ignore_ascii_case("available")),
+                is_open: text("status")
+                    .is_none_or(|status| status.eq_ignore_ascii_case("available")),
                 fee: fee.map(|fee| format!("{fee} {currency}")),
                 message: text("message"),
             }
@@ -270,7 +273,12 @@ fn fees(answer: &Value, currency: &Currency) -> Vec<Fee> {
 
 /// `+254 712 345 678`.
 fn spaced(number: &str) -> String {
-    let parts = [number.get(..3), number.get(3..6), number.get(6..9), number.get(9..)];
+    let parts = [
+        number.get(..3),
+        number.get(3..6),
+        number.get(6..9),
+        number.get(9..),
+    ];
     format!(
         "+{}",
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -290,8 +298,14 @@ mod tests {
         ]});
         let fees = fees(&answer, &Currency::tzs());
         assert_eq!(fees.len(), 2);
-        assert_eq!((fees[0].is_open, fees[0].fee.as_deref()), (true, Some("580 TZS")));
-        assert_eq!((fees[1].is_open, fees[1].message.as_deref()), (false, Some("Down for the night")));
+        assert_eq!(
+            (fees[0].is_open, fees[0].fee.as_deref()),
+            (true, Some("580 TZS"))
+        );
+        assert_eq!(
+            (fees[1].is_open, fees[1].message.as_deref()),
+            (false, Some("Down for the night"))
+        );
         assert!(super::fees(&json!({"x": 1}), &Currency::tzs()).is_empty());
     }
 

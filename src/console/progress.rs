@@ -17,7 +17,8 @@ use crate::domain::status::Status;
 use crate::domain::transaction::{Kind, Provider, Transaction};
 use crate::domain::watch::WatchKey;
 use crate::feed::Look;
-use crate::http::{ApiError, Query, State};
+use crate::http::{ApiError, Query, State, catalogue_lines};
+use crate::providers::catalogue::Line;
 
 /// How long the script's question is held, seconds: below the half minute after which many proxies give up.
 pub const WAIT_SECONDS: u64 = 20;
@@ -50,6 +51,8 @@ struct Card {
     receipt: Option<String>,
     /// The provider's own words, where ours do not say as much.
     words: Option<String>,
+    /// What the customer is told.
+    line: Line,
 }
 
 /// What a state means for whoever started the payment.
@@ -74,7 +77,7 @@ pub async fn show(
     viewer.require(Scope::StatusRead)?;
     let ids = ids(&viewer, &path)?;
     let transaction = find(&state, ids).await?;
-    let card = card(&transaction);
+    let card = card(&state, &transaction).await?;
     page(&ProgressPage {
         frame: Frame::of(&viewer, Section::Pay),
         kind: text::kind(transaction.kind),
@@ -105,7 +108,7 @@ pub async fn wait(
     };
     let held = Duration::from_secs(WAIT_SECONDS);
     let transaction = state.feed.look_until(ids.0, held, look).await?;
-    page(&card(&transaction))
+    page(&card(&state, &transaction).await?)
 }
 
 fn ids(
@@ -131,7 +134,15 @@ async fn find(
         .ok_or_else(|| ApiError::not_found("There is no such transaction"))
 }
 
-fn card(transaction: &Transaction) -> Card {
+async fn card(state: &State, transaction: &Transaction) -> Result<Card, ApiError> {
+    let rows = std::slice::from_ref(transaction);
+    let now = state.clock.now();
+    let lines = catalogue_lines(state, transaction.partner_id, rows, now).await?;
+    let line = lines.into_iter().next().ok_or_else(ApiError::server)?;
+    Ok(card_with(transaction, line))
+}
+
+fn card_with(transaction: &Transaction, line: Line) -> Card {
     let meaning = meaning(transaction);
     let is_final = transaction.status.is_final();
     let path = path(transaction.partner_id, transaction.id);
@@ -155,6 +166,7 @@ fn card(transaction: &Transaction) -> Card {
         currency: transaction.currency.to_string(),
         msisdn: rows::number(transaction),
         receipt: transaction.receipt.clone(),
+        line,
         words: words.filter(|_| transaction.status == Status::Failed),
     }
 }
@@ -181,7 +193,11 @@ fn meaning(transaction: &Transaction) -> Meaning {
         },
         Status::Success => Meaning {
             tone: "success",
-            title: if transaction.kind.is_prompt() { "Paid" } else { "Done" },
+            title: if transaction.kind.is_prompt() {
+                "Paid"
+            } else {
+                "Done"
+            },
             told: "The provider confirmed it.",
             todo: "Nothing more to do. Keep the receipt.",
         },
@@ -229,7 +245,11 @@ fn failure(transaction: &Transaction) -> Meaning {
             todo: "If it was by mistake, ask again: trying again is safe.",
         };
     }
-    if (is_stk && matches!(code, "1037" | "1019")) || says("expire") || says("timeout") || says("timed out") {
+    if (is_stk && matches!(code, "1037" | "1019"))
+        || says("expire")
+        || says("timeout")
+        || says("timed out")
+    {
         return Meaning {
             tone: "failed",
             title: "Timed out",

@@ -14,7 +14,8 @@ use crate::domain::inbox::InboxRecord;
 use crate::domain::partner::Scope;
 use crate::domain::timeline::{TimelineEntry, TimelineKind};
 use crate::domain::transaction::{IdField, Transaction};
-use crate::http::{ApiError, State};
+use crate::http::{ApiError, State, catalogue_lines};
+use crate::providers::catalogue::Line as CatalogueLine;
 
 /// Callbacks that are shown of one transaction, the newest.
 pub const CALLBACKS_SHOWN: i64 = 20;
@@ -33,6 +34,8 @@ struct StoryPage {
     msisdn: String,
     path: String,
     can_reveal: bool,
+    /// What the customer is told.
+    said: CatalogueLine,
     facts: Vec<Fact>,
     timeline: Vec<Line>,
     callbacks: Vec<Callback>,
@@ -142,6 +145,9 @@ async fn tell(
         .list_callbacks_of(partner, id, CALLBACKS_SHOWN)
         .await?;
     let deliveries = state.store.list_deliveries_of(partner, id).await?;
+    let rows = std::slice::from_ref(transaction);
+    let lines = catalogue_lines(state, partner, rows, state.clock.now()).await?;
+    let said = lines.into_iter().next().ok_or_else(ApiError::server)?;
     let msisdn = match &transaction.msisdn {
         Some(msisdn) if is_revealed => msisdn.as_str().to_owned(),
         _ => rows::number(transaction),
@@ -160,6 +166,7 @@ async fn tell(
         msisdn,
         path: rows::path(transaction),
         can_reveal: !is_revealed && transaction.msisdn.is_some() && viewer.may(Scope::MsisdnReveal),
+        said,
         facts: facts(transaction),
         timeline: timeline.iter().map(line).collect(),
         callbacks: callbacks

@@ -30,7 +30,7 @@ pub const STREAMS_MAX: usize = 200;
 /// The pause between two looks at what changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Looks after which it is asked whether the session lasts still; each also keeps the connection from looking dead.
-const LOOKS_A_CHECK: u32 = 15;
+const LOOKS_A_CHECK: u32 = 5;
 /// Events of one partner that a look reads; of more, the newest.
 const EVENTS_MAX: i64 = 100;
 /// How long a browser waits before it connects again, milliseconds.

@@ -52,6 +52,7 @@ use crate::webhooks::Endpoints;
 pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
 pub use error::{ApiError, ErrorCode};
+pub use expand::lines as catalogue_lines;
 pub use failures::{Failures, network};
 pub use observe::{RequestId, observe};
 pub use operation::OPENAPI;

@@ -1,6 +1,8 @@
 //! The console over HTTP, as a browser without a script sees it.
 
+mod pay;
 mod sign_in;
+mod transactions;
 
 use serde_json::Value;
 

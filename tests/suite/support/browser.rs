@@ -94,6 +94,12 @@ impl<'a> Browser<'a> {
         self.send(Method::GET, path, &[], None).await
     }
 
+    /// GET of what comes bit by bit.
+    pub async fn open_stream(&self, path: &str) -> reqwest::Response {
+        let cookies = self.cookies();
+        self.app.open(path, &[("cookie", &cookies)]).await
+    }
+
     /// A page that must be shown.
     pub async fn page(&self, path: &str) -> String {
         let answer = self.get(path).await;
@@ -132,6 +138,15 @@ impl<'a> Browser<'a> {
             .await
     }
 
+    fn cookies(&self) -> String {
+        let cookies = self.cookies.lock().unwrap();
+        let pairs: Vec<String> = cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        pairs.join("; ")
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -139,14 +154,7 @@ impl<'a> Browser<'a> {
         headers: &[(&str, &str)],
         body: Option<Vec<u8>>,
     ) -> Answer {
-        let cookies: Vec<String> = self
-            .cookies
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let cookies = cookies.join("; ");
+        let cookies = self.cookies();
         let mut all = headers.to_vec();
         if !cookies.is_empty() {
             all.push(("cookie", &cookies));
