@@ -2,13 +2,13 @@
 // providers, a key that may do everything, an operator, and a webhook receiver that answers as it is told.
 import { execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-export const PROGRAM = process.env.USSD_STATUS;
+const PROGRAM = process.env.USSD_STATUS;
 export const PASSWORD = "correct horse battery";
 
 const SCOPES = ["status:read", "payments:write", "webhooks:write", "msisdn:reveal"];
@@ -63,8 +63,7 @@ export async function open() {
       ["account", "create", "--partner", partner.id, "--provider", provider, "--credentials", "-"],
       JSON.stringify(credentials),
     );
-  const certificate = join(import.meta.dirname, "../fixtures/keys/mpesa-test-certificate.pem");
-  const { readFileSync } = await import("node:fs");
+  const certificate = join(process.env.FIXTURES, "keys/mpesa-test-certificate.pem");
   account("mpesa", {
     environment: "sandbox",
     shortcode: "600966",

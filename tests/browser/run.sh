@@ -4,25 +4,30 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+repository=$PWD
 target=${CARGO_TARGET_DIR:-target}
-mkdir -p "$target/tmp/browser"
-target=$(cd "$target" && pwd)
-cargo build --locked --quiet
-export USSD_STATUS="$target/debug/ussd-status"
+tools=$target/tmp/browser
+mkdir -p "$tools"
+tools=$(cd "$tools" && pwd)
 export CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
-[ -x "$CHROMIUM" ] || { echo "Chromium is wanted at $CHROMIUM (apt-get install chromium), or name it in CHROMIUM" >&2; exit 1; }
-
-# The tests' libraries lie beside the build, not in the tree.
-tests="$target/tmp/browser"
-cp tests/browser/package.json tests/browser/package-lock.json "$tests/"
-if [ "$(cat "$tests/installed" 2>/dev/null)" != "$(sha256sum <"$tests/package-lock.json")" ]; then
-    npm ci --prefix "$tests" --no-audit --no-fund --loglevel=error
-    sha256sum <"$tests/package-lock.json" >"$tests/installed"
+if [ ! -x "$CHROMIUM" ]; then
+    echo "no Chromium at $CHROMIUM: apt-get install chromium, or name it in CHROMIUM" >&2
+    exit 1
 fi
-rm -rf tests/browser/node_modules
-ln -s "$tests/node_modules" tests/browser/node_modules
-trap 'rm -f tests/browser/node_modules' EXIT
+cargo build --locked --quiet
+USSD_STATUS=$(cd "$target/debug" && pwd)/ussd-status
+export USSD_STATUS FIXTURES="$repository/tests/fixtures"
 
-cd tests/browser
-if [ $# -eq 0 ]; then set -- *.test.mjs; fi
+# What is installed lies beside the build, and the tests are run there.
+cp tests/browser/* "$tools/"
+cd "$tools"
+wanted=$(sha256sum <package-lock.json)
+if [ "$(cat installed 2>/dev/null)" != "$wanted" ]; then
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel error
+    echo "$wanted" >installed
+fi
+if [ $# -eq 0 ]; then
+    files=("$repository"/tests/browser/*.test.mjs)
+    set -- "${files[@]##*/}"
+fi
 node --test --test-concurrency=1 --test-timeout=120000 "$@"
