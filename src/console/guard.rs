@@ -133,6 +133,9 @@ pub async fn signed_in(
         }
         Err(error) => return Ok(request.error_response(error)),
     };
+    if let Err(error) = count_page(request.request(), &viewer) {
+        return Ok(request.error_response(error));
+    }
     let had_notice = viewer.notice.is_some();
     let token = viewer.token.clone();
     request.extensions_mut().insert(viewer);
@@ -144,6 +147,13 @@ pub async fn signed_in(
         forget_notice(&mut response);
     }
     Ok(response)
+}
+
+fn count_page(request: &HttpRequest, viewer: &Viewer) -> Result<(), ApiError> {
+    console_of(request)?
+        .pages
+        .reserve(viewer.session.clone())
+        .map_err(ApiError::too_many)
 }
 
 /// Checks the form of somebody not signed in: its token belongs to a cookie that no session has.

@@ -28,6 +28,7 @@ mod viewer;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::ResponseError;
@@ -35,7 +36,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use tokio::sync::Semaphore;
 
-use crate::http::{ApiError, Failures, digest, resource};
+use crate::http::{ApiError, Places, digest, resource};
 use cookie::Cookies;
 use password::Passwords;
 
@@ -47,12 +48,18 @@ const HOME: &str = "/console";
 /// Where everybody else is sent.
 const SIGN_IN: &str = "/console/sign-in";
 
+/// Requests of one session: this many at once, refilled at that rate. A person stays far below it.
+pub const PAGES_AT_ONCE: u32 = 120;
+/// One is refilled in this time.
+const PAGE_INTERVAL: Duration = Duration::from_millis(250);
+
 /// What pages share besides what all handlers share.
 pub struct Console {
     cookies: Cookies,
     passwords: Passwords,
-    wrong_by_address: Failures<IpAddr>,
-    wrong_by_name: Failures<String>,
+    wrong_by_address: Places<IpAddr>,
+    wrong_by_name: Places<String>,
+    pages: Places<String>,
     /// A place for each live page.
     streams: Arc<Semaphore>,
 }
@@ -66,8 +73,9 @@ impl Console {
                 is_https: is_public_https,
             },
             passwords: Passwords::default(),
-            wrong_by_address: Failures::new(at_once, interval),
-            wrong_by_name: Failures::new(at_once, interval),
+            wrong_by_address: Places::new(at_once, interval),
+            wrong_by_name: Places::new(at_once, interval),
+            pages: Places::new(PAGES_AT_ONCE, PAGE_INTERVAL),
             streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
         }
     }

@@ -14,6 +14,7 @@ use super::viewer::Viewer;
 use crate::domain::identity::{PartnerId, new_uuid};
 use crate::domain::money::Currency;
 use crate::domain::partner::Scope;
+use crate::domain::search::BulkLookup;
 use crate::domain::transaction::{Kind, Provider};
 use crate::http::{ApiError, ErrorCode, Fields, State, payment_order, start_payment};
 use crate::payments::Order;
@@ -175,13 +176,7 @@ pub async fn send(
     let partner = viewer.one_partner()?.id;
     let key = form.required("key")?.to_owned();
     let (order, _) = order(&state, partner, &form, &key).await?;
-    let audit = viewer
-        .audit("payment.start", partner, order.transaction_id)
-        .with(format!(
-            "{} {} {} {}",
-            order.provider, order.kind, order.amount, order.currency
-        ));
-    state.store.record_audit(audit).await?;
+    record_start(&state, &viewer, &order).await?;
     match start_payment(&state, order).await {
         Ok(settled) => Ok(redirect(&super::progress::path(
             partner,
@@ -189,6 +184,25 @@ pub async fn send(
         ))),
         Err(error) => refused(&state, &viewer, &form, partner, error).await,
     }
+}
+
+/// On record before anything is sent; the same form again starts nothing.
+async fn record_start(state: &State, viewer: &Viewer, order: &Order) -> Result<(), ApiError> {
+    let lookup = BulkLookup {
+        client_request_ids: order.client_request_id.iter().cloned().collect(),
+        ..BulkLookup::default()
+    };
+    let known = state.store.find_transactions(order.partner_id, lookup);
+    if !known.await?.transactions.is_empty() {
+        return Ok(());
+    }
+    let audit = viewer
+        .audit("payment.start", order.partner_id, order.transaction_id)
+        .with(format!(
+            "{} {} {} {}",
+            order.provider, order.kind, order.amount, order.currency
+        ));
+    Ok(state.store.record_audit(audit).await?)
 }
 
 /// A refusal of the provider has a transaction, whose page says so; anything else goes back to the details.

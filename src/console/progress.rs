@@ -249,6 +249,7 @@ fn failure(transaction: &Transaction) -> Meaning {
         || says("expire")
         || says("timeout")
         || says("timed out")
+        || says("no response")
     {
         return Meaning {
             tone: "failed",
@@ -265,7 +266,10 @@ fn failure(transaction: &Transaction) -> Meaning {
             },
         };
     }
-    if code == "2001" || says("pin") {
+    let names_pin = words
+        .split(|c: char| !c.is_alphanumeric())
+        .any(|word| word == "pin");
+    if code == "2001" || (transaction.provider == Provider::Clickpesa && names_pin) {
         return Meaning {
             tone: "failed",
             title: "Wrong PIN",

@@ -17,6 +17,7 @@ use super::form::{Form, TOKEN_FIELD};
 use super::page::{Frame, page_with, redirect};
 use super::viewer::Viewer;
 use super::{Console, HOME, SIGN_IN, forgery_token};
+use crate::domain::identity::PartnerId;
 use crate::domain::operator::{Session, SessionOwner, operator_name};
 use crate::http::{ApiError, ErrorCode, State, digest, network};
 use crate::store::Actor;
@@ -86,7 +87,7 @@ pub async fn sign_in(
         Some(key) => by_key(&state, key, source).await,
         None => by_password(&state, &console, &form, source).await,
     };
-    let (owner, actor) = match found {
+    let signed_in = match found {
         Ok(found) => found,
         Err(error) if error.code.status().is_server_error() => return Err(error),
         Err(error) => {
@@ -100,25 +101,24 @@ pub async fn sign_in(
     metrics::counter!("ussd_status_console_sign_ins_total", "outcome" => "accepted").increment(1);
     let now = state.clock.now();
     let token = new_token()?;
-    let actor = actor.from_address(source);
+    let actor = signed_in.actor.from_address(source);
     let session = Session {
         digest: digest(&token),
-        owner,
+        owner: signed_in.owner,
         partner_id: None,
         source: source.map(|address| address.to_string()),
         created_at: now,
         seen_at: now,
     };
-    let (partner, subject) = match owner {
-        SessionOwner::Operator(id) => (None, id.to_string()),
-        SessionOwner::Key(id) => {
-            let found = state
-                .store
-                .find_key(digest(form.value("key").unwrap_or_default().trim()));
-            (found.await?.map(|holder| holder.partner.id), id.to_string())
-        }
-    };
-    let audit = actor.audit("console.sign_in", partner, subject);
+    // Whoever was signed in here before is not any more.
+    if let Some(before) = console.cookies.session(&request) {
+        let audit = actor.audit("console.sign_out", signed_in.partner, &signed_in.subject);
+        state
+            .store
+            .remove_session(digest(&before), now, audit)
+            .await?;
+    }
+    let audit = actor.audit("console.sign_in", signed_in.partner, &signed_in.subject);
     state.store.insert_session(session, audit).await?;
     let mut response = redirect(HOME);
     if let Some(cookie) = console.cookies.keep_session(&token) {
@@ -127,11 +127,16 @@ pub async fn sign_in(
     Ok(response)
 }
 
-async fn by_key(
-    state: &State,
-    key: &str,
-    source: Option<IpAddr>,
-) -> Result<(SessionOwner, Actor), ApiError> {
+/// Who gave the right key or password.
+struct SignedIn {
+    owner: SessionOwner,
+    actor: Actor,
+    partner: Option<PartnerId>,
+    /// The key's or the operator's id.
+    subject: String,
+}
+
+async fn by_key(state: &State, key: &str, source: Option<IpAddr>) -> Result<SignedIn, ApiError> {
     let holder = state
         .keys
         .find(state.store.as_ref(), state.clock.as_ref(), key, source)
@@ -143,7 +148,12 @@ async fn by_key(
         ));
     }
     let id = holder.key.id;
-    Ok((SessionOwner::Key(id), Actor::new(format!("key:{id}"))))
+    Ok(SignedIn {
+        owner: SessionOwner::Key(id),
+        actor: Actor::new(format!("key:{id}")),
+        partner: Some(holder.partner.id),
+        subject: id.to_string(),
+    })
 }
 
 async fn by_password(
@@ -151,7 +161,7 @@ async fn by_password(
     console: &Console,
     form: &Form,
     source: Option<IpAddr>,
-) -> Result<(SessionOwner, Actor), ApiError> {
+) -> Result<SignedIn, ApiError> {
     let wrong = || ApiError::new(ErrorCode::KeyInvalid, "The name or the password is wrong");
     let (Some(name), Some(password)) = (form.value("name"), form.value("password")) else {
         return Err(ApiError::new(
@@ -184,10 +194,12 @@ async fn by_password(
         console.wrong_by_address.give_back(&address);
     }
     console.wrong_by_name.give_back(&name);
-    Ok((
-        SessionOwner::Operator(operator.id),
-        Actor::new(format!("console:{name}")),
-    ))
+    Ok(SignedIn {
+        owner: SessionOwner::Operator(operator.id),
+        actor: Actor::new(format!("console:{name}")),
+        partner: None,
+        subject: operator.id.to_string(),
+    })
 }
 
 /// Ends the session.

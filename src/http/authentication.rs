@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 
 use super::State;
 use super::error::{ApiError, ErrorCode};
-use super::failures::{Failures, network};
+use super::places::{Places, network};
 use crate::domain::clock::Clock;
 use crate::domain::identity::{KeyId, hex};
 use crate::domain::partner::{Partner, Scope};
@@ -64,7 +64,7 @@ impl FromRequest for AuthenticatedPartner {
 pub struct Keys {
     known: Cache<String, KeyHolder>,
     accepted: Cache<String, ()>,
-    failures: Failures<IpAddr>,
+    failures: Places<IpAddr>,
 }
 
 impl Default for Keys {
@@ -78,7 +78,7 @@ impl Default for Keys {
                 .max_capacity(KEYS_REMEMBERED)
                 .time_to_idle(ACCEPTED_REMEMBERED_FOR)
                 .build(),
-            failures: Failures::new(FAILED_KEYS_PER_MINUTE, FAILURE_INTERVAL),
+            failures: Places::new(FAILED_KEYS_PER_MINUTE, FAILURE_INTERVAL),
         }
     }
 }

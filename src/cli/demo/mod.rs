@@ -26,7 +26,8 @@ use crate::simulator::{Fault, FaultPlan, Now, RunningSimulator, Simulator, Simul
 use crate::store::{CommitNotice, Move, Store};
 use crate::telemetry;
 use stage::{
-    DemoPartner, OPERATOR, make_endpoint, make_operator, make_partner, merchants, run_prefix, set_dashboard, settings, vault,
+    DemoPartner, OPERATOR, make_endpoint, make_operator, make_partner, merchants, run_prefix,
+    set_dashboard, settings, vault,
 };
 
 /// Payments a second at most: beyond it the demo would test the machine and not show the service.

@@ -1,5 +1,6 @@
 //! The console over HTTP, as a browser without a script sees it.
 
+mod operators;
 mod pay;
 mod sign_in;
 mod transactions;

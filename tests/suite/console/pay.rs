@@ -56,7 +56,9 @@ async fn a_payment_is_sent_once_and_told_as_it_goes(db: TestStore) {
         page.contains("2547*****678") && !page.contains("254712345678"),
         "{page}"
     );
-    let line = &audit_lines(app, "payment.start").await[0];
+    let lines = audit_lines(app, "payment.start").await;
+    assert_eq!(lines.len(), 1);
+    let line = &lines[0];
     assert!(line[0].as_str().unwrap().starts_with("key:"));
     assert_eq!(line[1], paying.partner.id.to_string());
     assert_eq!(line[2], id);
@@ -123,6 +125,7 @@ async fn each_ending_has_its_own_words() {
         ("ussd_push", "0001", "Not enough money"),
         ("ussd_push", "1032", "Cancelled"),
         ("ussd_push", "0408", "Timed out"),
+        ("ussd_push", "1037", "Timed out"),
         ("ussd_push", "2001", "Wrong PIN"),
     ] {
         let order = crate::support::paying::order(kind, &format!("{kind}-{ending}"), ending);

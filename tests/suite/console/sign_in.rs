@@ -2,7 +2,7 @@
 
 use chrono::Duration;
 use reqwest::Method;
-use ussd_status::console::WRONG_PASSWORDS;
+use ussd_status::console::{PAGES_AT_ONCE, WRONG_PASSWORDS};
 use ussd_status::domain::identity::KeyId;
 use ussd_status::domain::operator::{SESSION_ABSOLUTE, SESSION_IDLE};
 use ussd_status::domain::partner::Scope;
@@ -212,6 +212,47 @@ async fn a_form_without_its_sessions_token_is_refused() {
         .await;
     assert_eq!(answer.status.as_u16(), 403);
     assert_eq!(app.db.count("FROM sessions").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_in_again_ends_the_session_before() {
+    let app = TestApp::start(TestStore::sqlite().await).await;
+    let partner = app.partner().await;
+    let browser = Browser::with_key(&app, &partner.key).await;
+    let before = browser.cookie(SESSION).unwrap();
+    assert_eq!(
+        browser
+            .sign_in(&[("key", &partner.key)])
+            .await
+            .status
+            .as_u16(),
+        303
+    );
+    assert_ne!(browser.cookie(SESSION).unwrap(), before);
+    let left = Browser::new(&app);
+    left.set_cookie(SESSION, &before);
+    assert_eq!(left.get("/console").await.status.as_u16(), 303);
+    assert_eq!(app.db.count("FROM sessions").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_asks_for_so_many_pages_at_once() {
+    let app = TestApp::start(TestStore::sqlite().await).await;
+    let partner = app.partner().await;
+    let browser = Browser::with_key(&app, &partner.key).await;
+    let other = Browser::with_key(&app, &partner.key).await;
+    for page in 0..PAGES_AT_ONCE {
+        let answer = browser.get("/console/nowhere").await;
+        assert_eq!(answer.status.as_u16(), 404, "{page}");
+    }
+    // Some were refilled meanwhile; not as many as are asked for.
+    let mut answer = browser.get("/console/nowhere").await;
+    while answer.status.as_u16() == 404 {
+        answer = browser.get("/console/nowhere").await;
+    }
+    assert_eq!(answer.status.as_u16(), 429);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(other.get("/console").await.status.as_u16(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

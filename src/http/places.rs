@@ -1,4 +1,4 @@
-//! Limits on guessing, by GCRA: so many failures at once, refilled at a rate. A place is taken before a guess is looked at
+//! So many at once, refilled at a rate (GCRA), by who it is. Against guessing, a place is taken before a guess is looked at
 //! and given back if it was right, so that many guesses at once cannot slip through.
 
 use std::collections::{BTreeSet, HashMap};
@@ -7,11 +7,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant as Timer};
 
-/// Who fails is remembered for this many at most; beyond it, who is nearest to being forgiven is forgotten first.
+/// So many are remembered at most; beyond it, who is nearest to having all places again is forgotten first.
 const REMEMBERED: usize = 100_000;
 
-/// Failures by who fails: an address, a name.
-pub struct Failures<K> {
+/// The places of everybody: of each address, name or session.
+pub struct Places<K> {
     /// One place is refilled in this time.
     interval: Duration,
     /// How far ahead of now the next place may be.
@@ -20,8 +20,8 @@ pub struct Failures<K> {
     arrivals: Mutex<Arrivals<K>>,
 }
 
-/// When each is forgiven, by who it is and in the order of that time, so that neither a look nor forgetting costs more
-/// than a few steps however many there are.
+/// When each has all places again, by who it is and in the order of that time, so that neither a look nor forgetting
+/// costs more than a few steps however many there are.
 struct Arrivals<K> {
     next: HashMap<K, Timer>,
     in_order: BTreeSet<(Timer, K)>,
@@ -40,7 +40,7 @@ impl<K: Clone + Eq + Hash + Ord> Arrivals<K> {
         }
     }
 
-    /// Forgets who is forgiven, two at a time (one comes with each call), and if there is no room even so, the first.
+    /// Forgets who has all places again, two at a time (one comes with each call), and if there is no room even so, the first.
     fn make_room(&mut self, now: Timer, remembered_max: usize) {
         for _ in 0..2 {
             match self.in_order.first().cloned() {
@@ -53,8 +53,8 @@ impl<K: Clone + Eq + Hash + Ord> Arrivals<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash + Ord> Failures<K> {
-    /// Accepts `at_once` failures, refilled one an `interval`.
+impl<K: Clone + Eq + Hash + Ord> Places<K> {
+    /// `at_once` places each, refilled one an `interval`.
     pub fn new(at_once: u32, interval: Duration) -> Self {
         Self {
             interval,
@@ -112,8 +112,8 @@ mod tests {
 
     const AT_ONCE: u32 = 20;
 
-    fn failures() -> Failures<IpAddr> {
-        Failures::new(AT_ONCE, Duration::from_secs(3))
+    fn places() -> Places<IpAddr> {
+        Places::new(AT_ONCE, Duration::from_secs(3))
     }
 
     fn address(text: &str) -> IpAddr {
@@ -121,54 +121,54 @@ mod tests {
     }
 
     #[test]
-    fn so_many_failures_at_once_and_no_more() {
-        let failures = failures();
+    fn so_many_at_once_and_no_more() {
+        let places = places();
         for _ in 0..AT_ONCE {
-            assert!(failures.reserve(address("192.0.2.1")).is_ok());
+            assert!(places.reserve(address("192.0.2.1")).is_ok());
         }
-        let wait = failures.reserve(address("192.0.2.1")).unwrap_err();
+        let wait = places.reserve(address("192.0.2.1")).unwrap_err();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(3));
-        assert!(failures.reserve(address("192.0.2.2")).is_ok());
+        assert!(places.reserve(address("192.0.2.2")).is_ok());
     }
 
     #[test]
     fn who_was_right_gives_its_place_back() {
-        let failures = failures();
+        let places = places();
         for _ in 0..200 {
-            failures.reserve(address("192.0.2.1")).unwrap();
-            failures.give_back(&address("192.0.2.1"));
+            places.reserve(address("192.0.2.1")).unwrap();
+            places.give_back(&address("192.0.2.1"));
         }
     }
 
     #[test]
     fn a_full_memory_refuses_nobody_unseen_and_forgets_who_failed_least() {
-        let failures = Failures {
+        let places = Places {
             remembered_max: 3,
-            ..failures()
+            ..places()
         };
         for _ in 0..AT_ONCE {
-            failures.reserve(address("192.0.2.1")).unwrap();
+            places.reserve(address("192.0.2.1")).unwrap();
         }
         for host in 2..=200 {
             let unseen = format!("192.0.2.{host}");
-            assert!(failures.reserve(address(&unseen)).is_ok(), "{unseen}");
-            let arrivals = failures.arrivals.lock().unwrap();
+            assert!(places.reserve(address(&unseen)).is_ok(), "{unseen}");
+            let arrivals = places.arrivals.lock().unwrap();
             assert!(arrivals.next.len() <= 3);
             assert_eq!(arrivals.next.len(), arrivals.in_order.len());
         }
-        assert!(failures.reserve(address("192.0.2.1")).is_err());
-        assert!(failures.arrivals.lock().unwrap().next.len() == 3);
+        assert!(places.reserve(address("192.0.2.1")).is_err());
+        assert!(places.arrivals.lock().unwrap().next.len() == 3);
     }
 
     #[test]
     fn neighbours_in_one_ipv6_network_share_the_limit() {
-        let failures = failures();
+        let places = places();
         for host in 0..AT_ONCE {
-            failures
+            places
                 .reserve(address(&format!("2001:db8::{host:x}")))
                 .unwrap();
         }
-        assert!(failures.reserve(address("2001:db8::ffff")).is_err());
-        assert!(failures.reserve(address("2001:db8:0:1::1")).is_ok());
+        assert!(places.reserve(address("2001:db8::ffff")).is_err());
+        assert!(places.reserve(address("2001:db8:0:1::1")).is_ok());
     }
 }
