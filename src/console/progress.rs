@@ -211,84 +211,126 @@ fn meaning(transaction: &Transaction) -> Meaning {
     }
 }
 
-fn failure(transaction: &Transaction) -> Meaning {
+/// Why a payment failed, as far as what to do depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Balance,
+    Cancelled,
+    NoAnswer,
+    WrongPin,
+    Other,
+}
+
+/// M-Pesa's codes are Daraja's (PROVIDERS 1.13); ClickPesa has words only.
+fn cause(transaction: &Transaction) -> Cause {
     let code = transaction.result_code.as_deref().unwrap_or_default();
     let words = transaction
         .result_description
         .as_deref()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    let says = |part: &str| transaction.provider == Provider::Clickpesa && words.contains(part);
-    let is_stk = transaction.kind == Kind::StkPush;
-    // The M-Pesa codes are Daraja's (PROVIDERS 1.13); ClickPesa has words only.
-    if code == "1" || says("insufficient") {
-        return Meaning {
-            tone: "failed",
-            title: "Not enough money",
-            told: if transaction.kind.is_prompt() {
-                "The customer’s balance is too low for this amount. Nothing was taken."
-            } else {
-                "The account’s balance is too low for this amount. Nothing was sent."
-            },
-            todo: if transaction.kind.is_prompt() {
-                "Ask the customer to top up, or ask for a smaller amount. Trying again is safe."
-            } else {
-                "Top up the account, then send it again."
-            },
-        };
+        .unwrap_or_default();
+    match (transaction.provider, transaction.kind, code) {
+        (Provider::Clickpesa, ..) => cause_in_words(&words.to_ascii_lowercase()),
+        (Provider::Mpesa, _, "1") => Cause::Balance,
+        (Provider::Mpesa, Kind::StkPush, "1032") => Cause::Cancelled,
+        (Provider::Mpesa, Kind::StkPush, "1037" | "1019") => Cause::NoAnswer,
+        (Provider::Mpesa, _, "2001") => Cause::WrongPin,
+        (Provider::Mpesa, ..) => Cause::Other,
     }
-    if (is_stk && code == "1032") || says("cancel") {
-        return Meaning {
-            tone: "failed",
-            title: "Cancelled",
-            told: "The customer cancelled the prompt. Nothing was taken.",
-            todo: "If it was by mistake, ask again: trying again is safe.",
-        };
+}
+
+fn cause_in_words(words: &str) -> Cause {
+    let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
+    let names_pin = || {
+        words
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|word| word == "pin")
+    };
+    if says(&["insufficient"]) {
+        Cause::Balance
+    } else if says(&["cancel"]) {
+        Cause::Cancelled
+    } else if says(&["expire", "timeout", "timed out", "no response"]) {
+        Cause::NoAnswer
+    } else if names_pin() {
+        Cause::WrongPin
+    } else {
+        Cause::Other
     }
-    if (is_stk && matches!(code, "1037" | "1019"))
-        || says("expire")
-        || says("timeout")
-        || says("timed out")
-        || says("no response")
-    {
-        return Meaning {
-            tone: "failed",
-            title: "Timed out",
-            told: if transaction.unconfirmed {
-                "The customer did not answer in time, or the phone was off. If a late answer still comes, this turns into a success."
-            } else {
-                "The customer did not answer in time, or the phone was off. Nothing was taken."
-            },
-            todo: if transaction.unconfirmed {
-                "Wait a minute before you ask again, so that nobody pays twice."
-            } else {
-                "See that the phone is on and has a signal, then ask again."
-            },
-        };
-    }
-    let names_pin = words
-        .split(|c: char| !c.is_alphanumeric())
-        .any(|word| word == "pin");
-    if code == "2001" || (transaction.provider == Provider::Clickpesa && names_pin) {
-        return Meaning {
-            tone: "failed",
-            title: "Wrong PIN",
-            told: "The PIN was wrong. Nothing was taken.",
-            todo: "Ask the customer to take care with the PIN, then ask again.",
-        };
-    }
-    if transaction.unconfirmed {
-        return Meaning {
-            tone: "failed",
-            title: "Failed, as far as known",
-            told: "The provider reported a failure that may still turn into a success.",
-            todo: "Wait a minute and look again before you repeat it.",
-        };
-    }
+}
+
+fn failure(transaction: &Transaction) -> Meaning {
+    let is_prompt = transaction.kind.is_prompt();
+    let (title, told, todo) = match (cause(transaction), transaction.unconfirmed) {
+        (Cause::Balance, _) if is_prompt => (
+            "Not enough money",
+            "The customer’s balance is too low for this amount. Nothing was taken.",
+            "Ask the customer to top up, or ask for a smaller amount. Trying again is safe.",
+        ),
+        (Cause::Balance, _) => (
+            "Not enough money",
+            "The account’s balance is too low for this amount. Nothing was sent.",
+            "Top up the account, then send it again.",
+        ),
+        (Cause::Cancelled, _) => (
+            "Cancelled",
+            "The customer cancelled the prompt. Nothing was taken.",
+            "If it was by mistake, ask again: trying again is safe.",
+        ),
+        (Cause::NoAnswer, true) => (
+            "Timed out",
+            "The customer did not answer in time, or the phone was off. If a late answer still comes, this turns into a success.",
+            "Wait a minute before you ask again, so that nobody pays twice.",
+        ),
+        (Cause::NoAnswer, false) => (
+            "Timed out",
+            "The customer did not answer in time, or the phone was off. Nothing was taken.",
+            "See that the phone is on and has a signal, then ask again.",
+        ),
+        (Cause::WrongPin, _) if is_prompt => (
+            "Wrong PIN",
+            "The PIN was wrong. Nothing was taken.",
+            "Ask the customer to take care with the PIN, then ask again.",
+        ),
+        (Cause::WrongPin, _) => (
+            "Wrong initiator",
+            "The provider did not accept the account’s initiator or its password. Nothing was sent.",
+            "Mend the account’s credentials before anything else: repeated tries lock the initiator.",
+        ),
+        (Cause::Other, true) => (
+            "Failed, as far as known",
+            "The provider reported a failure that may still turn into a success.",
+            "Wait a minute and look again before you repeat it.",
+        ),
+        (Cause::Other, false) => (
+            "Failed",
+            "The provider refused it. No money moved.",
+            "Read the provider’s own words below. Trying again is safe.",
+        ),
+    };
     Meaning {
         tone: "failed",
-        title: "Failed",
-        told: "The provider refused it. No money moved.",
-        todo: "Read the provider’s own words below. Trying again is safe.",
+        title,
+        told,
+        todo,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clickpesas_words_tell_the_cause() {
+        for (words, cause) in [
+            ("insufficient balance", Cause::Balance),
+            ("request cancelled by user", Cause::Cancelled),
+            ("request timed out", Cause::NoAnswer),
+            ("no response from user", Cause::NoAnswer),
+            ("invalid pin", Cause::WrongPin),
+            ("shipping address missing", Cause::Other),
+            ("", Cause::Other),
+        ] {
+            assert_eq!(cause_in_words(words), cause, "{words}");
+        }
     }
 }
