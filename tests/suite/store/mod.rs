@@ -1,5 +1,6 @@
 //! The store's contract: whatever it promises, it promises on both databases.
 
+mod console;
 mod deliveries;
 mod feed;
 mod listing;
