@@ -161,6 +161,8 @@ impl Application {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             feed: feed.clone(),
+            shared: http::Shared::default(),
+            streams: http::Streams::default(),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),
                 Arc::clone(&vault),

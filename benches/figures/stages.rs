@@ -15,6 +15,8 @@ use super::rows::{self, Owner};
 use super::service::{Program, Service};
 use super::{Options, bare, payments, receiver};
 
+#[path = "held.rs"]
+mod held;
 #[path = "hostile.rs"]
 mod hostile;
 
@@ -103,6 +105,12 @@ pub fn run(
     }
     if wants("payments") {
         run.payments(&service);
+    }
+    if wants("waiting") {
+        run.waiting(&service);
+    }
+    if wants("customers") {
+        run.customers();
     }
     let most = service.memory("VmHWM");
     run.figure("memory loaded", most, "MB", None, Goal::Within(150.0, 80.0));

@@ -8,6 +8,8 @@ mod authentication;
 mod bulk_status;
 mod callbacks;
 mod clickpesa;
+mod conditional;
+mod deadline;
 mod deliveries;
 mod error;
 mod events;
@@ -19,6 +21,8 @@ mod payments;
 mod rate_limit;
 mod request;
 mod status_search;
+mod stream;
+mod together;
 mod transaction_status;
 mod transactions;
 mod wait;
@@ -52,7 +56,8 @@ pub use observe::observe;
 pub use operation::OPENAPI;
 pub use rate_limit::{Bucket, Quota};
 pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
-pub use status_search::decode_cursor;
+pub use status_search::{Shared, decode_cursor};
+pub use stream::{HEARTBEAT_EVERY, STREAMS_PER_KEY, Streams};
 
 /// What handlers share.
 pub struct State {
@@ -68,6 +73,10 @@ pub struct State {
     pub webhook_allow_private: bool,
     /// Where long polls wait.
     pub feed: Feed,
+    /// What those who have waited read together.
+    pub shared: Shared,
+    /// The open streams.
+    pub streams: Streams,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// The partners' webhook endpoints.
@@ -127,16 +136,26 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
         .app_data(state.clone())
         .service(
             resource("/api/ussd/transaction-status", "GET, POST")
-                .route(keyed(
-                    web::get().to(transaction_status::list),
-                    get,
-                    Scope::StatusRead,
-                ))
+                .route(
+                    keyed(
+                        web::get().to(transaction_status::list),
+                        get,
+                        Scope::StatusRead,
+                    )
+                    .wrap(from_fn(deadline::keep)),
+                )
                 .route(keyed(
                     web::post().to(bulk_status::find),
                     post,
                     Scope::StatusRead,
                 )),
+        )
+        .service(
+            resource("/api/ussd/transaction-status/stream", "GET").route(keyed(
+                web::get().to(stream::open),
+                get,
+                Scope::StatusRead,
+            )),
         )
         .service(resource("/api/ussd/events", "GET").route(keyed(
             web::get().to(events::list),

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod clients;
+mod conditional;
 mod errors;
 mod events;
 mod hostile;
@@ -14,6 +15,7 @@ mod payments_clickpesa;
 mod payments_mpesa;
 mod register;
 mod status;
+mod stream;
 mod waiting;
 mod webhook_management;
 mod webhook_replay;

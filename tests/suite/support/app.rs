@@ -300,12 +300,30 @@ impl TestApp {
         if let Some(body) = body {
             request = request.body(body);
         }
-        let answer = request.send().await.unwrap();
+        let mut answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let kind = headers.get(reqwest::header::CONTENT_TYPE);
+        // A stream has no end: its first piece stands for it.
+        let text = if kind.is_some_and(|kind| kind == "text/event-stream") {
+            let piece = answer.chunk().await.unwrap().unwrap();
+            String::from_utf8(piece.to_vec()).unwrap()
+        } else {
+            answer.text().await.unwrap()
+        };
         Answer {
-            status: answer.status(),
-            headers: answer.headers().clone(),
-            text: answer.text().await.unwrap(),
+            status,
+            headers,
+            text,
         }
+    }
+
+    /// An answer that is read piece by piece.
+    pub async fn listen(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+        let mut request = self.client.get(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
     }
 
     /// GET with a key.
