@@ -201,6 +201,11 @@ impl Feed {
         self.0.released.is_cancelled()
     }
 
+    /// Waits until everybody is let go.
+    pub async fn released(&self) {
+        self.0.released.cancelled().await;
+    }
+
     /// How many of them wait for this.
     pub fn waiting_for(&self, key: WatchKey) -> usize {
         let waiting = self.0.lock();

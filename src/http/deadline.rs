@@ -76,6 +76,26 @@ impl Deadline {
     }
 }
 
+/// When a wait that begins now must end.
+pub fn end_of_wait(wait: Duration, deadline: Option<&Deadline>) -> Moment {
+    let end = Moment::now() + wait;
+    deadline.map_or(end, |deadline| end.min(deadline.wait_ends()))
+}
+
+/// What is ready before the cut, if there is a deadline.
+///
+/// # Errors
+/// Those of `answer`; DB_1001 (503) at the cut.
+pub async fn in_time<T>(
+    deadline: Option<&Deadline>,
+    answer: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    match deadline {
+        Some(deadline) => deadline.within(answer).await,
+        None => answer.await,
+    }
+}
+
 /// That there was no answer in time.
 pub fn out_of_time() -> ApiError {
     ApiError {

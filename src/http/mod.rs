@@ -13,13 +13,19 @@ mod deadline;
 mod deliveries;
 mod error;
 mod events;
+mod expand;
+mod export;
 mod mpesa;
 mod observe;
 mod operation;
 mod pages;
 mod payments;
+mod places;
+mod polling;
 mod rate_limit;
 mod request;
+mod screen;
+mod shared_limit;
 mod status_search;
 mod stream;
 mod together;
@@ -43,20 +49,29 @@ use crate::domain::partner::Scope;
 use crate::domain::status_update::CallbackKind;
 use crate::feed::Feed;
 use crate::ingest::Ingest;
+use crate::instances::Instances;
 use crate::payments::Payments;
 use crate::settings::Settings;
+use crate::statements::Statements;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
-use error::{ApiError, ErrorCode};
 
 pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
-pub use observe::observe;
+pub use error::{ApiError, ErrorCode};
+pub use expand::lines as catalogue_lines;
+pub use observe::{RequestId, observe};
 pub use operation::OPENAPI;
+pub use payments::{order as payment_order, pay as start_payment};
+pub use places::{Places, network};
+pub use polling::Polling;
 pub use rate_limit::{Bucket, Quota};
-pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
-pub use status_search::{Shared, decode_cursor};
+pub use request::{
+    BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX, body as read_body,
+    quote,
+};
+pub use status_search::{Shared, decode_cursor, encode_cursor, search};
 pub use stream::{HEARTBEAT_EVERY, STREAMS_PER_KEY, Streams};
 
 /// What handlers share.
@@ -71,12 +86,16 @@ pub struct State {
     pub vault: Arc<Vault>,
     /// Whether endpoints may be private.
     pub webhook_allow_private: bool,
+    /// Writes statements.
+    pub statements: Statements,
     /// Where long polls wait.
     pub feed: Feed,
     /// What those who have waited read together.
     pub shared: Shared,
     /// The open streams.
     pub streams: Streams,
+    /// When callers should ask again.
+    pub polling: Polling,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// The partners' webhook endpoints.
@@ -95,6 +114,8 @@ pub struct State {
     pub is_public_https: bool,
     /// The three quotas.
     pub quotas: Quotas,
+    /// Who else counts them.
+    pub instances: Instances,
 }
 
 /// The three quotas.
@@ -157,6 +178,12 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                 Scope::StatusRead,
             )),
         )
+        .service(
+            resource("/api/ussd/transaction-status/screen", "GET").route(
+                keyed(web::get().to(screen::show), get, Scope::StatusRead)
+                    .wrap(from_fn(deadline::keep)),
+            ),
+        )
         .service(resource("/api/ussd/events", "GET").route(keyed(
             web::get().to(events::list),
             get,
@@ -167,6 +194,14 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
             write,
             Scope::PaymentsWrite,
         )))
+        // Before the ids, which it would be taken for.
+        .service(
+            resource("/api/ussd/transactions/export", "GET").route(keyed(
+                web::get().to(export::export),
+                write,
+                Scope::StatusRead,
+            )),
+        )
         .service(
             resource("/api/ussd/transactions/{id}", "GET, PATCH")
                 .route(keyed(
@@ -280,7 +315,7 @@ const GUIDE_CALLBACKS: [(&str, CallbackKind); 8] = [
 ];
 
 /// A resource that answers 405 with its methods.
-fn resource(path: &str, allow: &'static str) -> Resource {
+pub fn resource(path: &str, allow: &'static str) -> Resource {
     web::resource(path).default_service(web::to(move || async move {
         ApiError {
             allow: Some(allow),
@@ -293,11 +328,15 @@ fn resource(path: &str, allow: &'static str) -> Resource {
     }))
 }
 
-/// A route for callers with a key: authentication outermost, then the quota, then the handler.
+/// A route for callers with a key: authentication outermost, then the quota (counted here or, with other instances,
+/// with them), then the handler.
 fn keyed(route: Route, quota: &Quota, scope: Scope) -> Route {
-    let told = quota.clone();
+    let (told, shared) = (quota.clone(), quota.clone());
     route
         .wrap(Governor::new(quota.config()))
+        .wrap(from_fn(move |request, next| {
+            shared_limit::share(request, next, shared.clone())
+        }))
         .wrap(from_fn(move |request, next| {
             rate_limit::tell(request, next, told.clone())
         }))

@@ -178,8 +178,12 @@ impl<'a> News<'a> {
         Ok(waited.unwrap_or_default())
     }
 
-    /// The first look is one's own and at once: there may be an answer. Later ones came by a commit, which many heard.
-    async fn look(&self) -> Result<Option<Transaction>, ApiError> {
+    /// The newest match. The first look is one's own and at once: there may be an answer. Later ones came by a commit,
+    /// which many heard.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn look(&self) -> Result<Option<Transaction>, ApiError> {
         let partner = self.question.0;
         let read = async || {
             let newest = self.state.store.find_newest(partner, self.filter.clone());

@@ -14,8 +14,9 @@ use tokio::time::{Instant as Moment, sleep_until};
 use super::State;
 use super::authentication::AuthenticatedPartner;
 use super::conditional::{Known, entity_tag};
-use super::deadline::Deadline;
+use super::deadline::{Deadline, end_of_wait, in_time};
 use super::error::ApiError;
+use super::expand::{self, Expand, Expansion};
 use super::request::Query;
 use super::status_search::{self, News, Until, encode_cursor};
 use super::wait;
@@ -26,7 +27,7 @@ use crate::domain::partner::Partner;
 use crate::domain::search::{Position, Search};
 use crate::domain::statistics::{CurrencyStatistics, Statistics, success_rate};
 
-const PARAMETERS: [&str; 13] = [
+const PARAMETERS: [&str; 14] = [
     "conversation_id",
     "client_request_id",
     "msisdn",
@@ -40,6 +41,7 @@ const PARAMETERS: [&str; 13] = [
     "cursor",
     "stats",
     wait::PARAMETER,
+    expand::PARAMETER,
 ];
 
 #[derive(Serialize)]
@@ -206,12 +208,14 @@ pub async fn list(
     let wait = wait::time(&query, &request)?;
     let deadline = Deadline::of(&request)?;
     let known = Known::of(&request);
+    let expand = Expand::of_query(&query)?;
     let question = Asked {
         state: &state,
         partner: &partner.partner,
         request: &request,
         query: &query,
         search: &search,
+        expand,
         deadline,
     };
     let answer = question.answer(wait, &known).await?;
@@ -243,6 +247,7 @@ struct Asked<'a> {
     request: &'a HttpRequest,
     query: &'a Query,
     search: &'a Search,
+    expand: Expand,
     deadline: Option<Deadline>,
 }
 
@@ -250,27 +255,24 @@ impl Asked<'_> {
     /// The answer, once there is one worth giving or the time is over. Whoever has it already waits for another.
     async fn answer(&self, wait: Duration, known: &Known) -> Result<Arc<Rendered>, ApiError> {
         if wait.is_zero() {
-            return self.in_time(false).await;
+            return self.best(false).await;
         }
-        let mut end = Moment::now() + wait;
-        if let Some(deadline) = &self.deadline {
-            end = end.min(deadline.wait_ends());
-        }
+        let end = end_of_wait(wait, self.deadline.as_ref());
         let text = self.request.query_string();
         let news = News::new(self.state, self.partner.id, text, &self.search.filter);
         let mut until = Until::Settled;
         // Without statistics a tag tells whether anything has happened since the answer that the caller has.
         if !self.search.with_statistics && matches!(known, Known::Tags(_)) {
-            self.within(news.begin()).await?;
-            let answer = self.in_time(false).await?;
+            in_time(self.deadline.as_ref(), news.begin()).await?;
+            let answer = self.best(false).await?;
             if !known.has(&answer.entity_tag) {
                 return Ok(answer);
             }
             until = Until::Moved;
         }
         loop {
-            self.within(news.wait(end, until)).await?;
-            let answer = self.in_time(true).await?;
+            in_time(self.deadline.as_ref(), news.wait(end, until)).await?;
+            let answer = self.best(true).await?;
             let is_over = Moment::now() >= end || self.state.feed.is_released();
             if is_over || !known.has(&answer.entity_tag) {
                 return Ok(answer);
@@ -279,18 +281,8 @@ impl Asked<'_> {
         }
     }
 
-    async fn within<T>(
-        &self,
-        act: impl Future<Output = Result<T, ApiError>>,
-    ) -> Result<T, ApiError> {
-        match &self.deadline {
-            Some(deadline) => deadline.within(act).await,
-            None => act.await,
-        }
-    }
-
     /// The whole answer if it is ready in time, else one without statistics.
-    async fn in_time(&self, has_waited: bool) -> Result<Arc<Rendered>, ApiError> {
+    async fn best(&self, has_waited: bool) -> Result<Arc<Rendered>, ApiError> {
         let Some(deadline) = &self.deadline else {
             return self.read(true, has_waited).await;
         };
@@ -338,6 +330,8 @@ impl Asked<'_> {
             .store
             .list_transactions(self.partner.id, asked, now)
             .await?;
+        let (rows, expand) = (&listing.transactions, self.expand);
+        let expansion = Expansion::of(state, self.partner.id, rows, expand, now).await?;
         let offset = match search.position {
             Position::Offset(offset) => offset,
             Position::After(_) => 0,
@@ -358,11 +352,7 @@ impl Asked<'_> {
                 has_more: listing.has_more,
                 next_cursor,
             },
-            transactions: listing
-                .transactions
-                .iter()
-                .map(TransactionBody::from)
-                .collect(),
+            transactions: rows.iter().map(|row| expansion.body(row)).collect(),
             statistics: listing
                 .statistics
                 .as_ref()

@@ -1,6 +1,7 @@
 //! The whole program over HTTP.
 
 mod callbacks;
+mod client_webhooks;
 mod clients;
 mod conditional;
 mod errors;
@@ -14,8 +15,10 @@ mod payments;
 mod payments_clickpesa;
 mod payments_mpesa;
 mod register;
+mod screen;
 mod status;
 mod stream;
+mod ussd_menu;
 mod waiting;
 mod webhook_management;
 mod webhook_replay;
@@ -29,9 +32,9 @@ use crate::support::TestStore;
 use crate::support::app::{Answer, TestApp, TestPartner};
 
 /// The status API.
-const STATUS: &str = "/api/ussd/transaction-status";
+pub const STATUS: &str = "/api/ussd/transaction-status";
 /// Registering.
-const TRANSACTIONS: &str = "/api/ussd/transactions";
+pub const TRANSACTIONS: &str = "/api/ussd/transactions";
 
 /// A provider's body from `tests/fixtures`.
 fn fixture(name: &str) -> String {
@@ -94,7 +97,7 @@ async fn page(app: &TestApp, partner: &TestPartner, query: &str) -> Value {
 }
 
 /// A callback that must be acknowledged.
-async fn acknowledged(app: &TestApp, account: &Account, kind: &str, body: impl Into<Vec<u8>>) {
+pub async fn acknowledged(app: &TestApp, account: &Account, kind: &str, body: impl Into<Vec<u8>>) {
     let answer = app.callback(account, kind, body).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.text, r#"{"ResultCode":0,"ResultDesc":"Accepted"}"#);

@@ -45,7 +45,7 @@ impl Listener {
     async fn open(app: &TestApp, key: &str, query: &str, last: Option<&str>) -> Self {
         let mut headers = vec![("x-api-key", key)];
         headers.extend(last.map(|last| ("last-event-id", last)));
-        let answer = app.listen(&format!("{STREAM}{query}"), &headers).await;
+        let answer = app.open(&format!("{STREAM}{query}"), &headers).await;
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
         assert_eq!(answer.headers()["cache-control"], "no-store");

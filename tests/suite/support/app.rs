@@ -15,6 +15,7 @@ use ussd_status::domain::money::Currency;
 use ussd_status::domain::partner::{ApiKey, Partner, Scope};
 use ussd_status::domain::transaction::Provider;
 use ussd_status::settings::{Settings, Sources};
+use ussd_status::store::Store;
 use ussd_status::vault::{Vault, new_master_key};
 use ussd_status::webhooks::Secret;
 
@@ -29,6 +30,8 @@ pub struct TestApp {
     pub base: String,
     /// Where its long polls wait.
     pub feed: ussd_status::feed::Feed,
+    /// Who else works on its database.
+    pub instances: ussd_status::instances::Instances,
     vault: Arc<Vault>,
     client: reqwest::Client,
     stop: CancellationToken,
@@ -116,7 +119,22 @@ impl TestApp {
         Self::build(self.db.clone(), self.vault.clone(), more).await
     }
 
+    /// Another process on the same database that shares nothing with this one: it hears of no commit but its own.
+    pub async fn elsewhere(&self) -> Self {
+        let store = self.db.another_store().await;
+        Self::build_on(store, self.db.clone(), self.vault.clone(), &[]).await
+    }
+
     async fn build(db: Arc<TestStore>, vault: Arc<Vault>, more: &[(&str, &str)]) -> Self {
+        Self::build_on(db.store.clone(), db, vault, more).await
+    }
+
+    async fn build_on(
+        store: Arc<dyn Store>,
+        db: Arc<TestStore>,
+        vault: Arc<Vault>,
+        more: &[(&str, &str)],
+    ) -> Self {
         let mut pairs = vec![
             ("LISTEN_ADDR", "127.0.0.1:0"),
             ("WEBHOOK_ALLOW_PRIVATE", "true"),
@@ -125,16 +143,12 @@ impl TestApp {
         ];
         pairs.extend_from_slice(more);
         let settings = Settings::read(&Sources::from_pairs(&pairs)).unwrap();
-        let application = Application::build(
-            &settings,
-            db.store.clone(),
-            vault.clone(),
-            db.clock.clone(),
-            metrics(),
-        )
-        .unwrap();
+        let application =
+            Application::build(&settings, store, vault.clone(), db.clock.clone(), metrics())
+                .unwrap();
         let base = format!("http://{}", application.address());
         let feed = application.feed().clone();
+        let instances = application.instances().clone();
         let stop = CancellationToken::new();
         let running = tokio::spawn(application.run_until_stopped(stop.clone()));
         let client = reqwest::Client::builder()
@@ -147,6 +161,7 @@ impl TestApp {
             db,
             base,
             feed,
+            instances,
             vault,
             client,
             stop,
@@ -275,6 +290,7 @@ impl TestApp {
             previous_secret: None,
             failing_since: None,
             pace: Pace::default(),
+            public_key: None,
             created_at: now,
         };
         self.db
@@ -317,8 +333,8 @@ impl TestApp {
         }
     }
 
-    /// An answer that is read piece by piece.
-    pub async fn listen(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+    /// GET of what comes bit by bit.
+    pub async fn open(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
         let mut request = self.client.get(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
