@@ -168,6 +168,8 @@ impl Application {
             clock: Arc::clone(&clock),
             statements: Statements::new(Arc::clone(&store)),
             feed: feed.clone(),
+            shared: http::Shared::default(),
+            streams: http::Streams::default(),
             polling: Polling::new(Arc::clone(&store)),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),

@@ -3,6 +3,7 @@
 mod callbacks;
 mod client_webhooks;
 mod clients;
+mod conditional;
 mod errors;
 mod events;
 mod hostile;
@@ -16,6 +17,7 @@ mod payments_mpesa;
 mod register;
 mod screen;
 mod status;
+mod stream;
 mod ussd_menu;
 mod waiting;
 mod webhook_management;
