@@ -4,6 +4,7 @@ mod callbacks;
 mod clients;
 mod errors;
 mod events;
+mod export;
 mod hostile;
 mod isolation;
 mod lessons;
