@@ -3,6 +3,7 @@
 
 mod account;
 mod check;
+mod console_user;
 mod demo;
 mod doctor;
 mod export;
@@ -30,7 +31,7 @@ use secrecy::ExposeSecret;
 use crate::app;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::settings::{Settings, SettingsError, Sources};
-use crate::store::{Audit, Store, StoreError};
+use crate::store::{Actor, Audit, Store, StoreError};
 use crate::telemetry;
 use crate::vault::Vault;
 
@@ -67,6 +68,9 @@ enum Command {
     /// Webhook endpoints
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    /// Operators of the console
+    #[command(subcommand)]
+    ConsoleUser(console_user::ConsoleUserCommand),
     /// Check settings, database, clock, master key, credentials and callback URLs; one line each
     Doctor(output::JsonArguments),
     /// Ask providers about silent transactions, as the service does by itself
@@ -147,6 +151,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CliError> {
         Command::Key(command) => key::run(command, &sources).await,
         Command::Account(command) => account::run(command, &sources).await,
         Command::Webhook(command) => webhook::run(command, &sources).await,
+        Command::ConsoleUser(command) => console_user::run(command, &sources).await,
         Command::Doctor(output) => doctor::run(output, &sources).await,
         Command::Reconcile(arguments) => reconcile::run(arguments, &sources).await,
         Command::Export(arguments) => export::run(arguments, &sources).await,
@@ -182,12 +187,7 @@ impl Desk {
         partner_id: Option<crate::domain::identity::PartnerId>,
         subject: impl ToString,
     ) -> Audit {
-        Audit {
-            actor: "cli".to_owned(),
-            action,
-            partner_id,
-            subject: subject.to_string(),
-        }
+        Actor::new("cli").audit(action, partner_id, subject)
     }
 
     /// The partner, or an error that says there is none.

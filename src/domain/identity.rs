@@ -81,6 +81,12 @@ identifiers!(
     EndpointId,
     /// One event on its way to one endpoint.
     DeliveryId,
+    /// A running `serve` process.
+    InstanceId,
+    /// Something a partner is told that is no event.
+    NoticeId,
+    /// An operator of the console.
+    OperatorId,
 );
 
 impl TransactionId {

@@ -2,14 +2,20 @@
 //! Pure: no I/O, no serde, nothing of ours imported. Everything else translates to and from these types.
 
 pub mod account;
+pub mod allowance;
 pub mod asking;
 pub mod clock;
+pub mod completion;
 pub mod delivery;
 pub mod delivery_record;
 pub mod identity;
+pub mod inbox;
 pub mod ledger;
 pub mod money;
 pub mod msisdn;
+pub mod notice;
+pub mod operator;
+pub mod overview;
 pub mod partner;
 pub mod payment;
 pub mod search;

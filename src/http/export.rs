@@ -9,7 +9,7 @@ use super::State;
 use super::authentication::AuthenticatedPartner;
 use super::error::ApiError;
 use super::request::{Query, quote};
-use super::transaction_status;
+use super::status_search;
 use crate::statements::{Format, Statement};
 
 const PARAMETERS: [&str; 8] = [
@@ -59,7 +59,7 @@ pub async fn export(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::parse(request.query_string(), &PARAMETERS)?;
-    let filter = transaction_status::filter(&query)?;
+    let filter = status_search::filter(&query)?;
     let format = format(&request)?;
     let now = state.clock.now();
     let statement = state

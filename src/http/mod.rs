@@ -11,14 +11,20 @@ mod clickpesa;
 mod deliveries;
 mod error;
 mod events;
+mod expand;
 mod export;
 mod mpesa;
 mod observe;
 mod operation;
 mod pages;
 mod payments;
+mod places;
+mod polling;
 mod rate_limit;
 mod request;
+mod screen;
+mod shared_limit;
+mod status_search;
 mod transaction_status;
 mod transactions;
 mod wait;
@@ -39,21 +45,29 @@ use crate::domain::partner::Scope;
 use crate::domain::status_update::CallbackKind;
 use crate::feed::Feed;
 use crate::ingest::Ingest;
+use crate::instances::Instances;
 use crate::payments::Payments;
 use crate::settings::Settings;
 use crate::statements::Statements;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
-use error::{ApiError, ErrorCode};
 
 pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
-pub use observe::observe;
+pub use error::{ApiError, ErrorCode};
+pub use expand::lines as catalogue_lines;
+pub use observe::{RequestId, observe};
 pub use operation::OPENAPI;
+pub use payments::{order as payment_order, pay as start_payment};
+pub use places::{Places, network};
+pub use polling::Polling;
 pub use rate_limit::{Bucket, Quota};
-pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
-pub use transaction_status::decode_cursor;
+pub use request::{
+    BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX, body as read_body,
+    quote,
+};
+pub use status_search::{decode_cursor, encode_cursor, search};
 
 /// What handlers share.
 pub struct State {
@@ -71,6 +85,8 @@ pub struct State {
     pub statements: Statements,
     /// Where long polls wait.
     pub feed: Feed,
+    /// When callers should ask again.
+    pub polling: Polling,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// The partners' webhook endpoints.
@@ -89,6 +105,8 @@ pub struct State {
     pub is_public_https: bool,
     /// The three quotas.
     pub quotas: Quotas,
+    /// Who else counts them.
+    pub instances: Instances,
 }
 
 /// The three quotas.
@@ -140,6 +158,13 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                     post,
                     Scope::StatusRead,
                 )),
+        )
+        .service(
+            resource("/api/ussd/transaction-status/screen", "GET").route(keyed(
+                web::get().to(screen::show),
+                get,
+                Scope::StatusRead,
+            )),
         )
         .service(resource("/api/ussd/events", "GET").route(keyed(
             web::get().to(events::list),
@@ -272,7 +297,7 @@ const GUIDE_CALLBACKS: [(&str, CallbackKind); 8] = [
 ];
 
 /// A resource that answers 405 with its methods.
-fn resource(path: &str, allow: &'static str) -> Resource {
+pub fn resource(path: &str, allow: &'static str) -> Resource {
     web::resource(path).default_service(web::to(move || async move {
         ApiError {
             allow: Some(allow),
@@ -285,11 +310,15 @@ fn resource(path: &str, allow: &'static str) -> Resource {
     }))
 }
 
-/// A route for callers with a key: authentication outermost, then the quota, then the handler.
+/// A route for callers with a key: authentication outermost, then the quota (counted here or, with other instances,
+/// with them), then the handler.
 fn keyed(route: Route, quota: &Quota, scope: Scope) -> Route {
-    let told = quota.clone();
+    let (told, shared) = (quota.clone(), quota.clone());
     route
         .wrap(Governor::new(quota.config()))
+        .wrap(from_fn(move |request, next| {
+            shared_limit::share(request, next, shared.clone())
+        }))
         .wrap(from_fn(move |request, next| {
             rate_limit::tell(request, next, told.clone())
         }))

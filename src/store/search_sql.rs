@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::columns::{At, Id};
 use super::dialect::{Dialect, Type};
 use super::page::{Page, bound};
-use super::rows::TRANSACTION_COLUMNS;
-use super::statement::{Bind, Statement};
+use super::rows::{TRANSACTION_COLUMNS, TransactionSql};
+use super::statement::{Bind, Selecting, Statement};
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
@@ -276,6 +276,28 @@ fn statistics(builder: &mut Builder, now: Instant) -> (String, String) {
     (counters, recent)
 }
 
+/// Where the matching rows come from and how they are ordered, all of them.
+fn rows(source: &Source) -> String {
+    format!(
+        "SELECT {columns} FROM {from} WHERE {conditions} ORDER BY {created_at} DESC, {id} DESC",
+        columns = transaction_columns("t"),
+        from = source.from,
+        conditions = source.conditions.join(" AND "),
+        created_at = source.created_at,
+        id = source.id,
+    )
+}
+
+/// The newest row that matches, without counting anything.
+pub fn newest(dialect: Dialect, partner: PartnerId, filter: &Filter) -> Selecting<TransactionSql> {
+    let mut builder = Builder::new(dialect, partner);
+    let mut source = source(&mut builder, filter);
+    let span = span(&mut builder, filter, source.created_at);
+    source.conditions.extend(span);
+    let sql = format!("{} LIMIT 1", rows(&source));
+    Statement::with_binds(sql, builder.binds).selecting()
+}
+
 /// The statements for a page.
 pub fn list(dialect: Dialect, partner: PartnerId, search: &Search, now: Instant) -> Page {
     let mut builder = Builder::new(dialect, partner);
@@ -334,14 +356,7 @@ pub fn list(dialect: Dialect, partner: PartnerId, search: &Search, now: Instant)
     };
     Page {
         with,
-        rows: format!(
-            "SELECT {columns} FROM {from} WHERE {conditions} ORDER BY {created_at} DESC, {id} DESC",
-            columns = transaction_columns("t"),
-            from = source.from,
-            conditions = source.conditions.join(" AND "),
-            created_at = source.created_at,
-            id = source.id,
-        ),
+        rows: rows(&source),
         limit: format!(" LIMIT {limit}{skip}"),
         at_most: bound(search),
         figures: format!("SELECT {total} AS total, {counters} AS counters, {recent} AS recent"),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may import. A room that is not there yet is simply absent; one that is not listed is refused.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("vault", &[]),
     ("settings", &["domain", "store"]),
@@ -12,13 +12,14 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("providers", &["domain"]),
     ("store", &["domain"]),
     ("feed", &["domain", "store"]),
+    ("instances", &["domain", "store"]),
     ("statements", &["domain", "store"]),
     ("ingest", ABOVE_INGEST),
     ("payments", ABOVE_PAYMENTS),
     ("reconciliation", ABOVE_RECONCILIATION),
     ("webhooks", ABOVE_PAYMENTS),
     ("http", ABOVE_HTTP),
-    ("console", ABOVE_HTTP),
+    ("console", ABOVE_CONSOLE),
     ("simulator", &["settings"]),
     ("app", ANYTHING),
     ("cli", ANYTHING),
@@ -26,11 +27,20 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("lib", ANYTHING),
 ];
 
-const ABOVE_INGEST: &[&str] = &["domain", "store", "feed", "providers", "vault", "settings"];
+const ABOVE_INGEST: &[&str] = &[
+    "domain",
+    "store",
+    "feed",
+    "instances",
+    "providers",
+    "vault",
+    "settings",
+];
 const ABOVE_PAYMENTS: &[&str] = &[
     "domain",
     "store",
     "feed",
+    "instances",
     "providers",
     "vault",
     "settings",
@@ -40,6 +50,7 @@ const ABOVE_RECONCILIATION: &[&str] = &[
     "domain",
     "store",
     "feed",
+    "instances",
     "providers",
     "vault",
     "settings",
@@ -50,6 +61,7 @@ const ABOVE_HTTP: &[&str] = &[
     "domain",
     "store",
     "feed",
+    "instances",
     "providers",
     "vault",
     "settings",
@@ -59,6 +71,21 @@ const ABOVE_HTTP: &[&str] = &[
     "webhooks",
     "statements",
     "telemetry",
+];
+/// What `http` may, and what its handlers know already.
+const ABOVE_CONSOLE: &[&str] = &[
+    "domain",
+    "store",
+    "feed",
+    "providers",
+    "vault",
+    "settings",
+    "ingest",
+    "payments",
+    "reconciliation",
+    "webhooks",
+    "telemetry",
+    "http",
 ];
 const ANYTHING: &[&str] = &["*"];
 
