@@ -57,11 +57,11 @@ struct Options {
     /// Another build of the program, to compare with
     #[arg(long, default_value = env!("CARGO_BIN_EXE_ussd-status"))]
     binary: PathBuf,
-    /// Only these stages: reads, console, callbacks, webhooks, payments; and, only if named, waiting and customers
+    /// Only these stages: reads, console, export, callbacks, webhooks, payments; and, only if named, waiting and customers
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "reads,console,callbacks,webhooks,payments"
+        default_value = "reads,console,export,callbacks,webhooks,payments"
     )]
     stages: Vec<String>,
     /// Given by cargo

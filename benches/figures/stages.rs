@@ -1,4 +1,4 @@
-//! What is measured, in order: the start, reads, the console's pages, callbacks, webhooks, payments, memory.
+//! What is measured, in order: the start, reads, the console's pages, exports, callbacks, webhooks, payments, memory.
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,6 +17,8 @@ use super::{Options, bare, payments, receiver};
 
 #[path = "console.rs"]
 mod console;
+#[path = "export.rs"]
+mod export;
 #[path = "held.rs"]
 mod held;
 #[path = "hostile.rs"]
@@ -101,6 +103,9 @@ pub fn run(
     }
     if wants("console") {
         console::pages(&mut run, &service);
+    }
+    if wants("export") {
+        export::statements(&mut run, &service);
     }
     if wants("callbacks") {
         run.callbacks(&service);

@@ -6,6 +6,7 @@ mod clients;
 mod conditional;
 mod errors;
 mod events;
+mod export;
 mod hostile;
 mod isolation;
 mod lessons;
