@@ -1,8 +1,11 @@
 //! The seam to the database. Each method of [`Store`] is one atomic act; no transaction crosses the seam; time is
 //! always a parameter; absence is an `Option`. Two adapters (SQLite, PostgreSQL) share every query.
 
+mod audit;
 mod batcher;
 pub mod columns;
+mod console;
+mod console_rows;
 mod delivery_rows;
 mod dialect;
 mod error;
@@ -22,6 +25,8 @@ mod sqlite_threads;
 mod statement;
 mod story_sql;
 
+pub use audit::{Actor, Audit};
+pub use console::{ConsoleStore, SessionHolder};
 pub use error::StoreError;
 pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
@@ -201,29 +206,6 @@ pub struct Move {
     pub keys: [WatchKey; KEYS_OF_AN_EVENT],
 }
 
-/// A line for the audit log.
-#[derive(Debug, Clone)]
-pub struct Audit {
-    /// Who: `cli`, or `key:ID`.
-    pub actor: String,
-    /// What: `partner.create`, `key.revoke`, …
-    pub action: &'static str,
-    /// Whose things were touched.
-    pub partner_id: Option<PartnerId>,
-    /// The id of what was touched.
-    pub subject: String,
-}
-
-impl Audit {
-    /// The same, of this partner's things.
-    pub fn of(self, partner: PartnerId) -> Self {
-        Self {
-            partner_id: Some(partner),
-            ..self
-        }
-    }
-}
-
 /// How many due deliveries an endpoint may take now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
@@ -272,7 +254,7 @@ pub struct Backlog {
 
 /// Everything the rest of the house asks of the database.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: ConsoleStore + Send + Sync + 'static {
     /// Carries out one command; concurrent ones share a commit. Returns after the commit.
     async fn record(&self, command: Command) -> Result<Outcome, StoreError>;
     /// Kept callbacks of payments that nobody registered before `before`, oldest first, those after `after` only.
@@ -310,6 +292,14 @@ pub trait Store: Send + Sync + 'static {
         partner: PartnerId,
         filter: Filter,
     ) -> Result<Option<Transaction>, StoreError>;
+    /// At most `limit` of the transactions that match, oldest first, after a place.
+    async fn list_oldest_first(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Transaction>, StoreError>;
     /// A page of the transactions at one provider, newest first, after `offset` of them, without a count of all.
     async fn list_provider_transactions(
         &self,

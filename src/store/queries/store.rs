@@ -32,7 +32,7 @@ use crate::domain::identity::{
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, Filter, ProviderFilter, Search};
+use crate::domain::search::{BulkLookup, Cursor, Filter, ProviderFilter, Search};
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::{StatusEvent, TimelineEntry};
 use crate::domain::transaction::{IdField, Provider, Transaction};
@@ -134,6 +134,8 @@ macro_rules! on {
     }};
 }
 
+pub(super) use on;
+
 #[async_trait]
 impl Store for Adapter {
     async fn record(&self, command: Command) -> Result<Outcome, StoreError> {
@@ -221,6 +223,20 @@ impl Store for Adapter {
             .next()
             .map(Transaction::try_from)
             .transpose()
+    }
+
+    async fn list_oldest_first(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        let statement = search_sql::walk(DIALECT, partner, &filter, after, limit);
+        let rows = self
+            .rows::<TransactionRow, _>(statement.selecting::<TransactionSql>())
+            .await?;
+        rows.into_iter().map(Transaction::try_from).collect()
     }
 
     async fn list_provider_transactions(

@@ -239,6 +239,15 @@ async fn as_the_examples_say(walk: &mut Walk<'_>) {
                 queries.push(format!("?{name}={text}"));
             }
         }
+        // A screen is of somebody.
+        if operation.id() == "showTransactionStatusScreen" {
+            queries.retain(|query| !query.is_empty());
+            for query in &mut queries {
+                if !query.contains("msisdn") {
+                    query.push_str("&msisdn=254712345678");
+                }
+            }
+        }
         let mut bodies: Vec<_> = document.bodies(operation).into_iter().map(Some).collect();
         if bodies.is_empty() {
             bodies.push(None);

@@ -1,5 +1,6 @@
 //! The store's contract: whatever it promises, it promises on both databases.
 
+mod console;
 mod deliveries;
 mod feed;
 mod listing;
@@ -12,4 +13,5 @@ mod records;
 mod registering;
 mod replay;
 mod statistics;
+mod stories;
 mod unclaimed;
