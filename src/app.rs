@@ -169,6 +169,7 @@ impl Application {
             statements: Statements::new(Arc::clone(&store)),
             feed: feed.clone(),
             polling: Polling::new(Arc::clone(&store)),
+            status_page: http::StatusPage::default(),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),
                 Arc::clone(&vault),

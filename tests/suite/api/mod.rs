@@ -16,6 +16,7 @@ mod payments_mpesa;
 mod register;
 mod screen;
 mod status;
+mod status_page;
 mod ussd_menu;
 mod waiting;
 mod webhook_management;
