@@ -29,6 +29,8 @@ mod rows;
 mod service;
 #[path = "figures/stages.rs"]
 mod stages;
+#[path = "figures/waiting.rs"]
+mod waiting;
 
 use std::path::PathBuf;
 
@@ -55,7 +57,7 @@ struct Options {
     /// Another build of the program, to compare with
     #[arg(long, default_value = env!("CARGO_BIN_EXE_ussd-status"))]
     binary: PathBuf,
-    /// Only these stages: reads, console, callbacks, webhooks, payments
+    /// Only these stages: reads, console, callbacks, webhooks, payments; and, only if named, waiting and customers
     #[arg(
         long,
         value_delimiter = ',',
@@ -72,6 +74,7 @@ fn main() {
         return constant::serve();
     }
     let options = Options::parse();
+    waiting::allow_many_connections();
     let mut figures: Vec<Figure> = Vec::new();
     for name in &options.database {
         let server = (name == "postgres").then(Server::start);

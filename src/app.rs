@@ -168,6 +168,8 @@ impl Application {
             clock: Arc::clone(&clock),
             statements: Statements::new(Arc::clone(&store)),
             feed: feed.clone(),
+            shared: http::Shared::default(),
+            streams: http::Streams::default(),
             polling: Polling::new(Arc::clone(&store)),
             status_page: http::StatusPage::default(),
             ingest: Arc::new(Ingest::new(

@@ -17,6 +17,8 @@ use super::{Options, bare, payments, receiver};
 
 #[path = "console.rs"]
 mod console;
+#[path = "held.rs"]
+mod held;
 #[path = "hostile.rs"]
 mod hostile;
 
@@ -108,6 +110,12 @@ pub fn run(
     }
     if wants("payments") {
         run.payments(&service);
+    }
+    if wants("waiting") {
+        run.waiting(&service);
+    }
+    if wants("customers") {
+        run.customers();
     }
     let most = service.memory("VmHWM");
     run.figure("memory loaded", most, "MB", None, Goal::Within(150.0, 80.0));

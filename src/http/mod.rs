@@ -8,6 +8,8 @@ mod authentication;
 mod bulk_status;
 mod callbacks;
 mod clickpesa;
+mod conditional;
+mod deadline;
 mod deliveries;
 mod error;
 mod events;
@@ -26,6 +28,8 @@ mod screen;
 mod shared_limit;
 mod status_page;
 mod status_search;
+mod stream;
+mod together;
 mod transaction_status;
 mod transactions;
 mod wait;
@@ -69,7 +73,8 @@ pub use request::{
     quote,
 };
 pub use status_page::StatusPage;
-pub use status_search::{decode_cursor, encode_cursor, search};
+pub use status_search::{Shared, decode_cursor, encode_cursor, search};
+pub use stream::{HEARTBEAT_EVERY, STREAMS_PER_KEY, Streams};
 
 /// What handlers share.
 pub struct State {
@@ -87,6 +92,10 @@ pub struct State {
     pub statements: Statements,
     /// Where long polls wait.
     pub feed: Feed,
+    /// What those who have waited read together.
+    pub shared: Shared,
+    /// The open streams.
+    pub streams: Streams,
     /// When callers should ask again.
     pub polling: Polling,
     /// What the page for people last read.
@@ -152,11 +161,14 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
         .app_data(state.clone())
         .service(
             resource("/api/ussd/transaction-status", "GET, POST")
-                .route(keyed(
-                    web::get().to(transaction_status::list),
-                    get,
-                    Scope::StatusRead,
-                ))
+                .route(
+                    keyed(
+                        web::get().to(transaction_status::list),
+                        get,
+                        Scope::StatusRead,
+                    )
+                    .wrap(from_fn(deadline::keep)),
+                )
                 .route(keyed(
                     web::post().to(bulk_status::find),
                     post,
@@ -164,11 +176,17 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                 )),
         )
         .service(
-            resource("/api/ussd/transaction-status/screen", "GET").route(keyed(
-                web::get().to(screen::show),
+            resource("/api/ussd/transaction-status/stream", "GET").route(keyed(
+                web::get().to(stream::open),
                 get,
                 Scope::StatusRead,
             )),
+        )
+        .service(
+            resource("/api/ussd/transaction-status/screen", "GET").route(
+                keyed(web::get().to(screen::show), get, Scope::StatusRead)
+                    .wrap(from_fn(deadline::keep)),
+            ),
         )
         .service(resource("/api/ussd/events", "GET").route(keyed(
             web::get().to(events::list),
