@@ -221,7 +221,7 @@ async fn every_kind_has_its_own_words(db: TestStore) {
         (
             "payout",
             "END TSh 1,200.00 has been sent to you.",
-            "END TSh 1,200.00 could not be sent to you.",
+            "END TSh 1,200.00 went back to the sender.",
         ),
     ] {
         for (ending, expected) in [("5678", words), ("0001", missing)] {
