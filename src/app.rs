@@ -171,6 +171,7 @@ impl Application {
             shared: http::Shared::default(),
             streams: http::Streams::default(),
             polling: Polling::new(Arc::clone(&store)),
+            status_page: http::StatusPage::default(),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),
                 Arc::clone(&vault),

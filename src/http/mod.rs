@@ -26,6 +26,7 @@ mod rate_limit;
 mod request;
 mod screen;
 mod shared_limit;
+mod status_page;
 mod status_search;
 mod stream;
 mod together;
@@ -71,6 +72,7 @@ pub use request::{
     BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX, body as read_body,
     quote,
 };
+pub use status_page::StatusPage;
 pub use status_search::{Shared, decode_cursor, encode_cursor, search};
 pub use stream::{HEARTBEAT_EVERY, STREAMS_PER_KEY, Streams};
 
@@ -96,6 +98,8 @@ pub struct State {
     pub streams: Streams,
     /// When callers should ask again.
     pub polling: Polling,
+    /// What the page for people last read.
+    pub status_page: StatusPage,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// The partners' webhook endpoints.
@@ -242,6 +246,7 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
         .service(resource("/livez", "GET").route(web::get().to(operation::livez)))
         .service(resource("/readyz", "GET").route(web::get().to(operation::readyz)))
         .service(resource("/metrics", "GET").route(web::get().to(operation::metrics)))
+        .service(resource("/status", "GET").route(web::get().to(status_page::show)))
         .service(resource("/openapi.yaml", "GET").route(web::get().to(operation::openapi)));
     pages::routes(config);
     config.default_service(web::to(not_found));

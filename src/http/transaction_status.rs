@@ -174,14 +174,13 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    /// Writes an answer out. Its tag is made of everything but the time, which comes last.
+    /// Ends a written answer with the time, which is no part of its tag.
     fn new(
-        answer: &Answer<'_>,
+        mut body: Vec<u8>,
+        entity_tag: String,
         now: Instant,
         link: Option<String>,
     ) -> Result<Self, serde_json::Error> {
-        let mut body = serde_json::to_vec(answer)?;
-        let entity_tag = entity_tag(&body);
         body.pop();
         body.extend_from_slice(b",\"timestamp\":");
         serde_json::to_writer(&mut body, &Timestamp(now))?;
@@ -340,7 +339,7 @@ impl Asked<'_> {
         let link = next_cursor
             .as_ref()
             .map(|cursor| next_link(self.request, cursor));
-        let answer = Answer {
+        let mut answer = Answer {
             success: true,
             message: "Transaction status retrieved successfully",
             partner: PartnerBody::from(self.partner),
@@ -352,7 +351,10 @@ impl Asked<'_> {
                 has_more: listing.has_more,
                 next_cursor,
             },
-            transactions: rows.iter().map(|row| expansion.body(row)).collect(),
+            transactions: rows
+                .iter()
+                .map(|row| expansion.timeless_body(row))
+                .collect(),
             statistics: listing
                 .statistics
                 .as_ref()
@@ -360,10 +362,20 @@ impl Asked<'_> {
             stale: search.with_statistics && !whole,
             status_definitions: STATUS_DEFINITIONS,
         };
-        Rendered::new(&answer, now, link).map_err(|error| ApiError {
+        let failed = |error: serde_json::Error| ApiError {
             cause: Some(error.to_string().into()),
             ..ApiError::server()
-        })
+        };
+        let timeless = serde_json::to_vec(&answer).map_err(failed)?;
+        let entity_tag = entity_tag(&timeless);
+        // Without the texts' hint of when to ask again, the two are the same.
+        let body = if expand.display {
+            answer.transactions = rows.iter().map(|row| expansion.body(row)).collect();
+            serde_json::to_vec(&answer).map_err(failed)?
+        } else {
+            timeless
+        };
+        Rendered::new(body, entity_tag, now, link).map_err(failed)
     }
 }
 

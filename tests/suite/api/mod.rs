@@ -18,6 +18,7 @@ mod payments_mpesa;
 mod register;
 mod screen;
 mod status;
+mod status_page;
 mod stream;
 mod ussd_menu;
 mod waiting;
