@@ -8,6 +8,7 @@ pub mod paying;
 pub mod postgres;
 pub mod program;
 pub mod recount;
+pub mod wire;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub fn settings(url: DatabaseUrl) -> StoreSettings {
         url,
         pool_size: 4,
         limits: DatabaseLimits::of(Duration::from_secs(60)),
+        replica: None,
         reconcile_after: chrono::Duration::seconds(60),
     }
 }
