@@ -115,7 +115,7 @@ fn client() -> reqwest::Client {
 async fn call(shared: Arc<Shared>, number: usize) {
     let client = client();
     let mut turn = number;
-    for count in 0.. {
+    for count in 0_i64.. {
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
@@ -150,6 +150,18 @@ async fn call(shared: Arc<Shared>, number: usize) {
         shared.read_times.now();
         if answer["transactions"][0]["status"] != "success" {
             shared.wrong(format!("{id} was acknowledged, and then: {answer}"));
+        }
+        // A later page, which a replica may answer: never without what was registered before.
+        let page = shared
+            .until(&mut turn, &[200], async |base| {
+                let path = "/api/ussd/transaction-status?stats=none&limit=1&offset=1";
+                let request = client.get(format!("{base}{path}"));
+                request.header("x-api-key", &shared.key).send().await
+            })
+            .await;
+        let total = page["pagination"]["total"].as_i64();
+        if total <= Some(count) {
+            shared.wrong(format!("{count} and more, but a page says: {page}"));
         }
     }
 }

@@ -218,16 +218,26 @@ impl Cluster {
         run("kill", &pids);
     }
 
-    /// A URL of all nodes, by these ports.
+    /// A URL of the primary among all nodes, by these ports.
     pub fn url(ports: &[u16], user: &str, password: &str, database: &str) -> String {
+        let hosts = Self::hosts(ports);
+        format!(
+            "postgres://{user}:{password}@{hosts}/{database}?target_session_attrs=read-write&connect_timeout=1"
+        )
+    }
+
+    /// A URL of the standbys.
+    pub fn read_url(ports: &[u16]) -> String {
+        let hosts = Self::hosts(ports);
+        format!("postgres://{USER}:{PASSWORD}@{hosts}/{DATABASE}?target_session_attrs=read-only")
+    }
+
+    fn hosts(ports: &[u16]) -> String {
         let hosts: Vec<String> = ports
             .iter()
             .map(|port| format!("127.0.0.1:{port}"))
             .collect();
-        format!(
-            "postgres://{user}:{password}@{}/{database}?target_session_attrs=read-write&connect_timeout=1",
-            hosts.join(",")
-        )
+        hosts.join(",")
     }
 
     /// The nodes' own ports.

@@ -88,7 +88,7 @@ impl Stage {
         let ports: Vec<u16> = wires.iter().map(Wire::port).collect();
         let by_wire = Cluster::url(&ports, USER, PASSWORD, DATABASE);
         let instances: Vec<Instance> = [&url, &url, &by_wire]
-            .map(|url| place.serve(url, "127.0.0.1:0"))
+            .map(|url| place.serve(url, &Cluster::read_url(&cluster.ports()), "127.0.0.1:0"))
             .into();
         let bases = instances.iter().map(|one| one.base.clone()).collect();
         Self {
@@ -167,7 +167,11 @@ impl Stage {
         tokio::time::sleep(CALM).await;
         self.report("an instance is killed", fault);
         let address = self.instances[0].address().to_owned();
-        self.instances[0] = self.place.serve(&self.url, &address);
+        self.instances[0] = self.place.serve(
+            &self.url,
+            &Cluster::read_url(&self.cluster.ports()),
+            &address,
+        );
     }
 
     /// One instance loses the database: it says so, the others go on, and it comes back by itself.
@@ -206,12 +210,13 @@ impl Stage {
         let shared = self.callers.stop().await;
         self.bare.stop().await;
         let acknowledged = shared.acknowledged();
+        let at_replicas = replica_reads(&self.instances).await;
         let lost = lost(&shared, &acknowledged, &self.instances[1].base).await;
         let (doubled, is_whole) = callers::doubled(&self.url).await;
         let repeats = repeated_webhooks(&mut self.webhooks, 2 * acknowledged.len()).await;
         println!(
             "callbacks acknowledged: {}; of these lost: {}; events doubled: {}; payments registered: {}; refused or broken \
-             calls, each repeated: {}; webhooks that came again: {repeats}",
+             calls, each repeated: {}; webhooks that came again: {repeats}; pages read at replicas: {at_replicas}",
             acknowledged.len(),
             lost.len(),
             doubled.len(),
@@ -222,8 +227,24 @@ impl Stage {
         assert!(doubled.is_empty(), "doubled: {doubled:?}");
         assert!(is_whole, "the feed has a gap");
         assert!(shared.wrongs().is_empty(), "{:#?}", shared.wrongs());
+        assert!(at_replicas > 0, "no replica was read");
         assert!(acknowledged.len() > 100, "too few to mean anything");
     }
+}
+
+/// Reads that replicas answered, by the instances' own metrics.
+async fn replica_reads(instances: &[Instance]) -> u64 {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut sum = 0;
+    for instance in instances {
+        let metrics = client.get(format!("{}/metrics", instance.base));
+        let text = metrics.send().await.unwrap().text().await.unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("ussd_status_replica_reads_total "));
+        sum += line.map_or(0, |number| number.parse::<u64>().unwrap());
+    }
+    sum
 }
 
 /// Acknowledged callbacks whose payment has not ended by them.

@@ -95,10 +95,12 @@ impl Place {
         }
     }
 
-    /// Starts the service; `listen` is an address, or `127.0.0.1:0` for any.
-    pub fn serve(&self, url: &str, listen: &str) -> Instance {
+    /// Starts the service, which reads at `replica` what it may; `listen` is an address, or `127.0.0.1:0` for any.
+    pub fn serve(&self, url: &str, replica: &str, listen: &str) -> Instance {
         let arguments = ["serve", "--no-migrate", "--listen", listen];
-        let mut child = self.command(url, &arguments).spawn().unwrap();
+        let mut command = self.command(url, &arguments);
+        command.env("DATABASE_READ_URL", replica);
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let mut log = String::new();
         let base = loop {
