@@ -13,16 +13,18 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::console::{self, Console};
 use crate::domain::asking::AskSchedule;
 use crate::domain::clock::Clock;
 use crate::feed::Feed;
-use crate::http::{self, Keys, Proxies, Quotas, State};
+use crate::http::{self, Keys, Polling, Proxies, Quotas, State};
 use crate::ingest::{Ingest, unclaimed};
 use crate::instances::Instances;
 use crate::payments::Payments;
 use crate::payments::accounts::Accounts;
 use crate::reconciliation::Reconciler;
 use crate::settings::Settings;
+use crate::statements::Statements;
 use crate::store::{self, HOUR_COUNTER_SPAN, Retention, Store, StoreError, StoreSettings};
 use crate::telemetry::UPKEEP_EVERY;
 use crate::vault::Vault;
@@ -165,7 +167,9 @@ impl Application {
             webhook_allow_private: settings.webhook_allow_private,
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
+            statements: Statements::new(Arc::clone(&store)),
             feed: feed.clone(),
+            polling: Polling::new(Arc::clone(&store)),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),
                 Arc::clone(&vault),
@@ -304,12 +308,14 @@ fn listen(
         address: wanted,
         error,
     };
+    let console = Data::new(Console::new(state.is_public_https));
     let server = HttpServer::new(move || {
-        let state = state.clone();
+        let (state, console) = (state.clone(), console.clone());
         App::new().wrap(from_fn(http::observe)).configure(|config| {
             if for_admin {
                 http::admin_routes(config, &state);
             } else {
+                console::routes(config, &console);
                 http::routes(config, &state);
             }
         })
@@ -352,6 +358,11 @@ async fn keep_house(
             events_before: before(settings.retention_events),
             hours_before: clock.now() - HOUR_COUNTER_SPAN,
         };
+        if instances.is_eldest()
+            && let Err(error) = store.remove_ended_sessions(clock.now()).await
+        {
+            tracing::warn!(%error, "ended sessions will be removed later");
+        }
         while instances.is_eldest() {
             match store.remove_expired(retention).await {
                 Ok(0) => break,

@@ -6,7 +6,8 @@
 //! - [`domain`] is what a payment-status service *is*: transactions, the state machine, and in `domain::ledger` the
 //!   rules by which registrations and news change them. Pure; imports nothing of ours.
 //! - [`providers`] turns foreign words into the domain's, and our intent into foreign calls: one folder a provider, each
-//!   with its bodies, its result codes, its client. A new provider is a folder here, its line in `providers::folder` and
+//!   with its bodies, its result codes, its client; `providers::catalogue` says what results mean to the customer, in
+//!   English and Swahili. A new provider is a folder here, its line in `providers::folder` and
 //!   a word in `domain::transaction::Provider`. Imports `domain`.
 //! - [`store`] remembers. The traits are in `store/mod.rs`; `sqlite.rs` and `postgres.rs` are the two adapters;
 //!   `store/queries` is ordinary Diesel, written once and compiled for each; `search_sql.rs` and `store/ledger` are the
@@ -20,13 +21,17 @@
 //! - [`payments`] starts payments: the intent is committed, the provider called, its answer written. `accounts` connects
 //!   a partner's accounts to their providers. Imports the above.
 //! - [`reconciliation`] asks providers about silent transactions, a pace an account. Imports the above.
+//! - [`statements`] writes the books: transactions out with control totals, histories in, a provider's own statement
+//!   held against the table. Imports `domain` and the traits of `store`.
 //! - [`webhooks`] tells partners: dispatcher, signature, sender with its address guard. Imports the above but `providers`.
 //! - [`http`] is the HTTP surface, thin; every route is in `http/mod.rs`. Imports all of the above.
+//! - [`console`] is where people look: pages rendered on the server, every route in `console/mod.rs`. Imports all of the
+//!   above, `http` for what the API's handlers know already (the filters, the keys, whose address is believed).
 //! - [`simulator`] fakes both providers over real HTTP, for the demo and the tests. Imports nothing of ours: it must not
 //!   share a parser with what it tests.
 //! - [`settings`] and [`telemetry`]; [`app`] builds everything from settings; [`cli`] is one file a command.
 //!
-//! `actix_web` is named in `http`, `simulator` and `app` only; `diesel` in `store` only; `reqwest` in
+//! `actix_web` is named in `http`, `console`, `simulator` and `app` only; `diesel` in `store` only; `reqwest` in
 //! `providers/client.rs` (the one client of all providers), `webhooks/sender.rs` and `simulator` only. A test reads
 //! `src/` and checks these rules.
 //!
@@ -47,6 +52,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod console;
 pub mod domain;
 pub mod feed;
 pub mod http;
@@ -57,6 +63,7 @@ pub mod providers;
 pub mod reconciliation;
 pub mod settings;
 pub mod simulator;
+pub mod statements;
 pub mod store;
 pub mod telemetry;
 pub mod vault;

@@ -2,12 +2,17 @@
 //! to standard error. Exit 0 done, 1 failed, 2 wrong usage or wrong settings.
 
 mod account;
+mod check;
+mod console_user;
 mod demo;
 mod doctor;
+mod export;
+mod import;
 mod key;
 mod migrate;
 mod output;
 mod partner;
+mod progress;
 mod reconcile;
 mod serve;
 mod simulator;
@@ -26,7 +31,7 @@ use secrecy::ExposeSecret;
 use crate::app;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::settings::{Settings, SettingsError, Sources};
-use crate::store::{Audit, Store, StoreError};
+use crate::store::{Actor, Audit, Store, StoreError};
 use crate::telemetry;
 use crate::vault::Vault;
 
@@ -63,10 +68,17 @@ enum Command {
     /// Webhook endpoints
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    /// Operators of the console
+    #[command(subcommand)]
+    ConsoleUser(console_user::ConsoleUserCommand),
     /// Check settings, database, clock, master key, credentials and callback URLs; one line each
     Doctor(output::JsonArguments),
     /// Ask providers about silent transactions, as the service does by itself
     Reconcile(reconcile::ReconcileArguments),
+    /// A statement with control totals; with --check a provider's own statement is compared with the table
+    Export(export::ExportArguments),
+    /// Bring in a history (CSV or NDJSON); a second time changes nothing
+    Import(import::ImportArguments),
     /// The provider simulator alone: Daraja's and ClickPesa's own paths on one port
     Simulator(simulator::SimulatorArguments),
 }
@@ -139,8 +151,11 @@ async fn dispatch(arguments: Arguments) -> Result<(), CliError> {
         Command::Key(command) => key::run(command, &sources).await,
         Command::Account(command) => account::run(command, &sources).await,
         Command::Webhook(command) => webhook::run(command, &sources).await,
+        Command::ConsoleUser(command) => console_user::run(command, &sources).await,
         Command::Doctor(output) => doctor::run(output, &sources).await,
         Command::Reconcile(arguments) => reconcile::run(arguments, &sources).await,
+        Command::Export(arguments) => export::run(arguments, &sources).await,
+        Command::Import(arguments) => import::run(arguments, &sources).await,
         Command::Simulator(arguments) => simulator::run(arguments, &sources).await,
     }
 }
@@ -172,12 +187,7 @@ impl Desk {
         partner_id: Option<crate::domain::identity::PartnerId>,
         subject: impl ToString,
     ) -> Audit {
-        Audit {
-            actor: "cli".to_owned(),
-            action,
-            partner_id,
-            subject: subject.to_string(),
-        }
+        Actor::new("cli").audit(action, partner_id, subject)
     }
 
     /// The partner, or an error that says there is none.

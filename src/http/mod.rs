@@ -11,14 +11,20 @@ mod clickpesa;
 mod deliveries;
 mod error;
 mod events;
+mod expand;
+mod export;
 mod mpesa;
 mod observe;
 mod operation;
 mod pages;
 mod payments;
+mod places;
+mod polling;
 mod rate_limit;
 mod request;
+mod screen;
 mod shared_limit;
+mod status_search;
 mod transaction_status;
 mod transactions;
 mod wait;
@@ -42,18 +48,26 @@ use crate::ingest::Ingest;
 use crate::instances::Instances;
 use crate::payments::Payments;
 use crate::settings::Settings;
+use crate::statements::Statements;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
-use error::{ApiError, ErrorCode};
 
 pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
-pub use observe::observe;
+pub use error::{ApiError, ErrorCode};
+pub use expand::lines as catalogue_lines;
+pub use observe::{RequestId, observe};
 pub use operation::OPENAPI;
+pub use payments::{order as payment_order, pay as start_payment};
+pub use places::{Places, network};
+pub use polling::Polling;
 pub use rate_limit::{Bucket, Quota};
-pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
-pub use transaction_status::decode_cursor;
+pub use request::{
+    BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX, body as read_body,
+    quote,
+};
+pub use status_search::{decode_cursor, encode_cursor, search};
 
 /// What handlers share.
 pub struct State {
@@ -67,8 +81,12 @@ pub struct State {
     pub vault: Arc<Vault>,
     /// Whether endpoints may be private.
     pub webhook_allow_private: bool,
+    /// Writes statements.
+    pub statements: Statements,
     /// Where long polls wait.
     pub feed: Feed,
+    /// When callers should ask again.
+    pub polling: Polling,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// The partners' webhook endpoints.
@@ -141,6 +159,13 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                     Scope::StatusRead,
                 )),
         )
+        .service(
+            resource("/api/ussd/transaction-status/screen", "GET").route(keyed(
+                web::get().to(screen::show),
+                get,
+                Scope::StatusRead,
+            )),
+        )
         .service(resource("/api/ussd/events", "GET").route(keyed(
             web::get().to(events::list),
             get,
@@ -151,6 +176,14 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
             write,
             Scope::PaymentsWrite,
         )))
+        // Before the ids, which it would be taken for.
+        .service(
+            resource("/api/ussd/transactions/export", "GET").route(keyed(
+                web::get().to(export::export),
+                write,
+                Scope::StatusRead,
+            )),
+        )
         .service(
             resource("/api/ussd/transactions/{id}", "GET, PATCH")
                 .route(keyed(
@@ -264,7 +297,7 @@ const GUIDE_CALLBACKS: [(&str, CallbackKind); 8] = [
 ];
 
 /// A resource that answers 405 with its methods.
-fn resource(path: &str, allow: &'static str) -> Resource {
+pub fn resource(path: &str, allow: &'static str) -> Resource {
     web::resource(path).default_service(web::to(move || async move {
         ApiError {
             allow: Some(allow),

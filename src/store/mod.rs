@@ -1,14 +1,18 @@
 //! The seam to the database. Each method of [`Store`] is one atomic act; no transaction crosses the seam; time is
 //! always a parameter; absence is an `Option`. Two adapters (SQLite, PostgreSQL) share every query.
 
+mod audit;
 mod batcher;
 pub mod columns;
+mod console;
+mod console_rows;
 mod delivery_rows;
 mod dialect;
 mod error;
 mod event_page;
 mod ledger;
 mod news_codec;
+mod notice_codec;
 mod page;
 mod postgres;
 mod postgres_connect;
@@ -20,11 +24,15 @@ mod search_sql;
 mod sqlite;
 mod sqlite_threads;
 mod statement;
+mod story_sql;
 
+pub use audit::{Actor, Audit};
+pub use console::{ConsoleStore, SessionHolder};
 pub use error::StoreError;
 pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +42,10 @@ use tokio::sync::broadcast;
 use crate::domain::account::Account;
 use crate::domain::allowance::{Allowance, Standing};
 use crate::domain::clock::{Clock, Instant};
-use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
+use crate::domain::completion::Completion;
+use crate::domain::delivery::{
+    Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange, EndpointKey,
+};
 use crate::domain::delivery_record::{
     DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
 };
@@ -44,7 +55,7 @@ use crate::domain::identity::{
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, Cursor, ProviderFilter, Search};
+use crate::domain::search::{BulkLookup, Cursor, Filter, ProviderFilter, Search};
 use crate::domain::statistics::Statistics;
 use crate::domain::status::Status;
 use crate::domain::status_update::Balance;
@@ -207,29 +218,6 @@ pub struct Move {
     pub keys: [WatchKey; KEYS_OF_AN_EVENT],
 }
 
-/// A line for the audit log.
-#[derive(Debug, Clone)]
-pub struct Audit {
-    /// Who: `cli`, or `key:ID`.
-    pub actor: String,
-    /// What: `partner.create`, `key.revoke`, …
-    pub action: &'static str,
-    /// Whose things were touched.
-    pub partner_id: Option<PartnerId>,
-    /// The id of what was touched.
-    pub subject: String,
-}
-
-impl Audit {
-    /// The same, of this partner's things.
-    pub fn of(self, partner: PartnerId) -> Self {
-        Self {
-            partner_id: Some(partner),
-            ..self
-        }
-    }
-}
-
 /// How many due deliveries an endpoint may take now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
@@ -287,7 +275,7 @@ pub struct Backlog {
 
 /// Everything the rest of the house asks of the database.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: ConsoleStore + Send + Sync + 'static {
     /// Carries out one command; concurrent ones share a commit. Returns after the commit.
     async fn record(&self, command: Command) -> Result<Outcome, StoreError>;
     /// Kept callbacks of payments that nobody registered before `before`, oldest first, those after `after` only.
@@ -319,6 +307,20 @@ pub trait Store: Send + Sync + 'static {
         search: Search,
         now: Instant,
     ) -> Result<Listing, StoreError>;
+    /// The newest transaction that matches.
+    async fn find_newest(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+    ) -> Result<Option<Transaction>, StoreError>;
+    /// At most `limit` of the transactions that match, oldest first, after a place.
+    async fn list_oldest_first(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Transaction>, StoreError>;
     /// A page of the transactions at one provider, newest first, after `offset` of them, without a count of all.
     async fn list_provider_transactions(
         &self,
@@ -339,6 +341,26 @@ pub trait Store: Send + Sync + 'static {
         partner: PartnerId,
         id: TransactionId,
     ) -> Result<Option<(Transaction, Vec<TimelineEntry>)>, StoreError>;
+
+    /// The latest `lines` lines of each transaction's timeline, in order.
+    async fn list_timelines(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+        lines: i64,
+    ) -> Result<HashMap<TransactionId, Vec<TimelineEntry>>, StoreError>;
+    /// Those of the transactions that are asked about no more though they are not final.
+    async fn list_stuck_among(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+    ) -> Result<Vec<TransactionId>, StoreError>;
+    /// The payments that ended among the last `events` events of the partner's feed.
+    async fn list_completions(
+        &self,
+        partner: PartnerId,
+        events: i64,
+    ) -> Result<Vec<Completion>, StoreError>;
 
     /// What is remembered of a payment started through us.
     async fn find_payment(
@@ -458,13 +480,12 @@ pub trait Store: Send + Sync + 'static {
         now: Instant,
         audit: Audit,
     ) -> Result<Option<Endpoint>, StoreError>;
-    /// Puts a new sealed secret in the place of the present one, which signs too before `until`.
+    /// Puts a new key in the place of the present one, which goes on signing for a while.
     async fn rotate_endpoint_secret(
         &self,
         partner: PartnerId,
         id: EndpointId,
-        sealed_secret: Vec<u8>,
-        until: Instant,
+        key: EndpointKey,
         audit: Audit,
     ) -> Result<Option<Endpoint>, StoreError>;
     /// Removes an endpoint; false if there is none.

@@ -68,6 +68,7 @@ diesel::table! {
         failing_since -> Nullable<InstantSql>,
         concurrency -> Integer,
         rate_per_second -> Nullable<Integer>,
+        public_key -> Nullable<Text>,
     }
 }
 
@@ -269,6 +270,7 @@ diesel::table! {
         created_at -> InstantSql,
         finished_at -> Nullable<InstantSql>,
         replayed_at -> Nullable<InstantSql>,
+        notice -> Nullable<Text>,
     }
 }
 
@@ -316,6 +318,35 @@ diesel::table! {
         action -> Text,
         partner_id -> Nullable<IdSql>,
         subject -> Text,
+        source -> Nullable<Text>,
+        detail -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    operators (id) {
+        id -> IdSql,
+        name -> Text,
+        password_hash -> Text,
+        created_at -> InstantSql,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    sessions (digest) {
+        digest -> Text,
+        operator_id -> Nullable<IdSql>,
+        key_id -> Nullable<IdSql>,
+        partner_id -> Nullable<IdSql>,
+        source -> Nullable<Text>,
+        created_at -> InstantSql,
+        seen_at -> InstantSql,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant as Timer};
+use std::time::Duration;
 
 use rand::seq::SliceRandom;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -223,7 +223,7 @@ impl Dispatcher {
             }
             let about = (delivery.id, delivery.endpoint.id);
             if limited.contains(&about.1) {
-                self.starts.began(about.1, Timer::now());
+                self.starts.began(about.1, self.means.clock.now());
             }
             let task = self.sends.spawn(self.means.clone().attempt(delivery));
             self.under_way.insert(task.id(), about);
@@ -252,7 +252,6 @@ impl Dispatcher {
         for (_, endpoint) in self.held() {
             *taken.entry(endpoint).or_default() += 1;
         }
-        let timer = Timer::now();
         let part = self.instances.as_ref().map_or(Part::WHOLE, Instances::part);
         let mut open = Vec::with_capacity(due.len());
         for endpoint in due {
@@ -264,7 +263,7 @@ impl Dispatcher {
             if let Some(rate) = endpoint.pace.rate_per_second {
                 let rate = usize::try_from(rate).unwrap_or(usize::MAX);
                 let rate = part.share_of(rate, id.0.as_u128());
-                free = free.min(self.starts.free(id, rate, timer));
+                free = free.min(self.starts.free(id, rate, now));
             }
             if free > 0 {
                 open.push((endpoint, free));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may import. A room that is not there yet is simply absent; one that is not listed is refused.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("vault", &[]),
     ("settings", &["domain", "store"]),
@@ -13,12 +13,13 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("store", &["domain"]),
     ("feed", &["domain", "store"]),
     ("instances", &["domain", "store"]),
+    ("statements", &["domain", "store"]),
     ("ingest", ABOVE_INGEST),
     ("payments", ABOVE_PAYMENTS),
     ("reconciliation", ABOVE_RECONCILIATION),
     ("webhooks", ABOVE_PAYMENTS),
     ("http", ABOVE_HTTP),
-    ("console", ABOVE_HTTP),
+    ("console", ABOVE_CONSOLE),
     ("simulator", &["settings"]),
     ("app", ANYTHING),
     ("cli", ANYTHING),
@@ -68,7 +69,23 @@ const ABOVE_HTTP: &[&str] = &[
     "payments",
     "reconciliation",
     "webhooks",
+    "statements",
     "telemetry",
+];
+/// What `http` may, and what its handlers know already.
+const ABOVE_CONSOLE: &[&str] = &[
+    "domain",
+    "store",
+    "feed",
+    "providers",
+    "vault",
+    "settings",
+    "ingest",
+    "payments",
+    "reconciliation",
+    "webhooks",
+    "telemetry",
+    "http",
 ];
 const ANYTHING: &[&str] = &["*"];
 

@@ -279,6 +279,7 @@ impl TestApp {
             previous_secret: None,
             failing_since: None,
             pace: Pace::default(),
+            public_key: None,
             created_at: now,
         };
         self.db
@@ -310,6 +311,15 @@ impl TestApp {
             headers: answer.headers().clone(),
             text: answer.text().await.unwrap(),
         }
+    }
+
+    /// GET of what comes bit by bit.
+    pub async fn open(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+        let mut request = self.client.get(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
     }
 
     /// GET with a key.
