@@ -55,7 +55,7 @@ struct Options {
     /// Another build of the program, to compare with
     #[arg(long, default_value = env!("CARGO_BIN_EXE_ussd-status"))]
     binary: PathBuf,
-    /// Only these stages: reads, console, callbacks, webhooks, payments
+    /// Only these stages: reads, console, callbacks, webhooks, payments, instances
     #[arg(
         long,
         value_delimiter = ',',

@@ -19,6 +19,8 @@ use super::{Options, bare, payments, receiver};
 mod console;
 #[path = "hostile.rs"]
 mod hostile;
+#[path = "instances.rs"]
+mod instances;
 
 /// Connections that read at once.
 const READERS: usize = 32;
@@ -108,6 +110,9 @@ pub fn run(
     }
     if wants("payments") {
         run.payments(&service);
+    }
+    if wants("instances") {
+        instances::scaling(&mut run);
     }
     let most = service.memory("VmHWM");
     run.figure("memory loaded", most, "MB", None, Goal::Within(150.0, 80.0));

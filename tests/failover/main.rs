@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use callers::{Bare, Callers, Shared};
 use cluster::{Cluster, DATABASE, PASSWORD, USER};
-use service::{Customer, Instance, Place};
+use service::{Instance, Place};
 use tools::Tools;
 use ussd_status::simulator::receiver::Receiver;
 use wire::Wire;
@@ -79,7 +79,8 @@ impl Stage {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let now = ussd_status::simulator::system_time();
         let (receiver, webhooks) = Receiver::start(anywhere, now).await.unwrap();
-        let Customer { key, callbacks } = place.set_up(&url, &receiver.url("kilimo"));
+        let customer = place.set_up(&url, &receiver.url("kilimo"));
+        assert!(receiver.set_secrets("kilimo", &[&customer.webhook_secret]));
         // The third instance reaches the database over wires that can be cut.
         let mut wires = Vec::new();
         for port in cluster.ports() {
@@ -92,7 +93,7 @@ impl Stage {
             .into();
         let bases = instances.iter().map(|one| one.base.clone()).collect();
         Self {
-            callers: Callers::start(bases, key, callbacks),
+            callers: Callers::start(bases, customer.key, customer.callbacks),
             bare: Bare::start(url.clone()).await,
             instances,
             wires,

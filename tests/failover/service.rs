@@ -17,6 +17,7 @@ pub struct Customer {
     pub key: String,
     /// The path of its B2C results.
     pub callbacks: String,
+    pub webhook_secret: String,
 }
 
 /// One process; killed with this value.
@@ -85,8 +86,9 @@ impl Place {
             webhook,
             "--json",
         ];
-        self.json(url, &endpoint, "");
+        let endpoint = self.json(url, &endpoint, "");
         Customer {
+            webhook_secret: endpoint["secret"].as_str().unwrap().to_owned(),
             key: partner["api_key"].as_str().unwrap().to_owned(),
             callbacks: format!(
                 "/callbacks/{}/b2c-result",

@@ -66,7 +66,8 @@ async fn every_event_is_sent_once_and_a_payments_events_in_order() {
     let account = all[0].mpesa_account(partner.id).await;
     let mut desk = Desk::open(&all[0]).await;
     for label in ["one", "two"] {
-        all[0].endpoint(partner.id, &desk.receiver.url(label)).await;
+        let (_, secret) = all[0].endpoint(partner.id, &desk.receiver.url(label)).await;
+        assert!(desk.receiver.set_secrets(label, &[&secret]));
     }
     const COUNT: usize = 30;
     let lives = (0..COUNT).map(async |number| {
