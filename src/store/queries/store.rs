@@ -144,7 +144,9 @@ impl Store for Adapter {
             Some(batcher) => batcher.record(command).await,
             None => Err(StoreError::Unavailable("no writer is running".to_owned())),
         };
-        self.record_write(partner);
+        if let Some(partner) = partner {
+            self.record_write(partner);
+        }
         outcome
     }
 
