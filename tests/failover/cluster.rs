@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
-use crate::tools::{Tools, run};
+use crate::system::run;
+use crate::tools::Tools;
 
 const TEMPLATE: &str = include_str!("../../deploy/patroni/patroni.yml");
 const SUPERUSER_PASSWORD: &str = "superuser-of-the-test";

@@ -13,6 +13,8 @@
 mod callers;
 mod cluster;
 mod service;
+#[path = "../suite/support/system.rs"]
+mod system;
 mod tools;
 #[path = "../suite/support/wire.rs"]
 mod wire;

@@ -2,7 +2,9 @@
 //! anybody else is told how.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::system::{install, is_root, run};
 
 /// The version of Patroni that is tested.
 const PATRONI: &str = "patroni[etcd3,psycopg2-binary]==4.1.5";
@@ -19,17 +21,6 @@ pub struct Tools {
     pub user: Option<(u32, u32)>,
 }
 
-/// Whether a command succeeds; it says nothing.
-pub fn run(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
 fn number(arguments: &[&str]) -> Option<u32> {
     let output = Command::new("id").args(arguments).output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
@@ -38,37 +29,25 @@ fn number(arguments: &[&str]) -> Option<u32> {
 impl Tools {
     /// Finds them.
     pub fn find() -> Self {
-        let is_root = number(&["-u"]) == Some(0);
-        let install = |package: &str| {
+        let is_root = is_root();
+        let need = |package: &str| {
             assert!(
                 is_root,
                 "this test needs {package}: run `sudo apt-get install {package}`"
             );
-            eprintln!("installing {package}");
-            run("apt-get", &["update", "-q"]);
-            run(
-                "env",
-                &[
-                    "DEBIAN_FRONTEND=noninteractive",
-                    "apt-get",
-                    "install",
-                    "-y",
-                    "-q",
-                    package,
-                ],
-            );
+            install(package);
         };
         if postgres().is_none() {
-            install("postgresql");
+            need("postgresql");
         }
         if etcd().is_none() {
-            install("etcd-server");
+            need("etcd-server");
         }
         // The system's own: one in root's home cannot be run by another user.
         let python = PathBuf::from("/usr/bin/python3");
         let path = python.display().to_string();
         if !run(&path, &["-c", "import ensurepip, venv"]) {
-            install("python3-venv");
+            need("python3-venv");
         }
         let user = is_root.then(|| {
             let name = if run("id", &["postgres"]) {

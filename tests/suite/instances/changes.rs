@@ -1,7 +1,9 @@
 //! What is revoked, suspended or changed through one instance holds on every other within five seconds.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use reqwest::StatusCode;
 use serde_json::json;
 use ussd_status::domain::partner::Scope;
 use ussd_status::domain::transaction::Provider;
@@ -15,18 +17,22 @@ use crate::support::paying::{PAYMENTS, mpesa_credentials, order, simulator};
 /// The promise.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Asks again and again until the answer has this status; no longer than promised.
-async fn until(app: &TestApp, partner: &TestPartner, path: &str, status: u16) {
+/// Asks again and again until the answer is this one; no longer than promised.
+async fn comes(wanted: u16, ask: impl AsyncFn() -> StatusCode) {
     let begun = Instant::now();
     loop {
         let asked_at = begun.elapsed();
-        let answer = app.get(partner, path).await;
-        if answer.status == status {
+        let answer = ask().await;
+        if answer == wanted {
             return;
         }
-        assert!(asked_at < WITHIN, "{status} does not come: {answer:?}");
-        tokio::task::yield_now().await;
+        assert!(asked_at < WITHIN, "{answer}, and not {wanted}");
     }
+}
+
+/// The same of a partner's GET.
+async fn until(app: &TestApp, partner: &TestPartner, path: &str, status: u16) {
+    comes(status, async || app.get(partner, path).await.status).await;
 }
 
 const UNLIMITED: [(&str, &str); 2] = [
@@ -118,14 +124,10 @@ async fn a_changed_endpoint_holds_at_once_and_a_removed_account_takes_no_callbac
             .await
             .unwrap()
     );
-    let begun = Instant::now();
-    loop {
-        let asked_at = begun.elapsed();
-        if all[1].callback(&account, "b2c-result", "{}").await.status == 404 {
-            break;
-        }
-        assert!(asked_at < WITHIN, "its callbacks are still taken");
-    }
+    comes(404, async || {
+        all[1].callback(&account, "b2c-result", "{}").await.status
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,17 +156,13 @@ async fn a_removed_account_pays_no_more_anywhere() {
             .await
             .unwrap()
     );
-    let begun = Instant::now();
-    let mut number = 0;
+    let number = AtomicUsize::new(0);
     for app in &all {
-        loop {
-            let asked_at = begun.elapsed();
-            number += 1;
-            if pay(app, &format!("after {number}")).await == 400 {
-                break;
-            }
-            assert!(asked_at < WITHIN, "it still pays");
-        }
+        comes(400, async || {
+            let number = number.fetch_add(1, Ordering::Relaxed);
+            pay(app, &format!("after {number}")).await
+        })
+        .await;
     }
     all[1].get(&partner, STATUS).await.expect(200);
 }

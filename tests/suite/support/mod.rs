@@ -9,6 +9,7 @@ pub mod paying;
 pub mod postgres;
 pub mod program;
 pub mod recount;
+pub mod system;
 pub mod tls;
 pub mod wire;
 
