@@ -26,9 +26,11 @@ struct PositionRow {
     position: String,
 }
 
-/// Whether a replica has replayed that.
+/// Whether it is a replica, and whether it has replayed that.
 #[derive(QueryableByName)]
 struct ReachedRow {
+    #[diesel(sql_type = Bool)]
+    standby: bool,
     #[diesel(sql_type = Bool)]
     reached: bool,
 }
@@ -91,6 +93,9 @@ impl Replica {
         while Arc::strong_count(&self) > 1 {
             let probed = tokio::time::timeout(limit, self.probe(&primary)).await;
             let is_fresh = matches!(probed, Ok(Ok(true)));
+            if !matches!(probed, Ok(Ok(_))) {
+                self.pool.retain(|_, _| false);
+            }
             if is_fresh != was_fresh {
                 let reason = match probed {
                     Ok(Ok(_)) => None,
@@ -112,11 +117,18 @@ impl Replica {
         drop(conn);
         let position = rows.into_iter().next().map(|row| row.position);
         let mut conn = self.pool.get().await.map_err(pool_error)?;
-        // What is no replica is not asked to be one: an old primary that nobody follows any more must not answer.
-        let sql = "SELECT COALESCE(pg_is_in_recovery() AND pg_last_wal_replay_lsn() >= $1::pg_lsn, false) AS reached";
+        let sql = "SELECT pg_is_in_recovery() AS standby, \
+             COALESCE(pg_last_wal_replay_lsn() >= $1::pg_lsn, false) AS reached";
         let statement = Statement::new(sql).text(position.unwrap_or_default());
         let rows: Vec<ReachedRow> = statement.load(&mut *conn).await?;
-        let reached = rows.into_iter().next().is_some_and(|row| row.reached);
+        drop(conn);
+        let row = rows.into_iter().next();
+        if row.as_ref().is_some_and(|row| !row.standby) {
+            // It was made the primary: another one is to be found. And an old primary that nobody follows must not answer.
+            self.pool.retain(|_, _| false);
+            return Ok(false);
+        }
+        let reached = row.is_some_and(|row| row.reached);
         if reached {
             let mut known = self.known();
             known.fresh_at = Some(asked_at);
