@@ -57,7 +57,8 @@ struct Options {
     /// Another build of the program, to compare with
     #[arg(long, default_value = env!("CARGO_BIN_EXE_ussd-status"))]
     binary: PathBuf,
-    /// Only these stages: reads, console, export, callbacks, webhooks, payments; and, only if named, waiting and customers
+    /// Only these stages: reads, console, export, callbacks, webhooks, payments, instances; and, only if named, waiting
+    /// and customers
     #[arg(
         long,
         value_delimiter = ',',

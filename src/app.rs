@@ -74,6 +74,7 @@ pub async fn open_store(
         url: settings.database_url.clone(),
         pool_size: settings.database_pool_size,
         limits: settings.database_limits,
+        replica: settings.database_replica.clone(),
         reconcile_after: ask_schedule(settings).first_after,
     };
     store::open(settings, clock).await

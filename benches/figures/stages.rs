@@ -23,6 +23,8 @@ mod export;
 mod held;
 #[path = "hostile.rs"]
 mod hostile;
+#[path = "instances.rs"]
+mod instances;
 
 /// Connections that read at once.
 const READERS: usize = 32;
@@ -115,6 +117,9 @@ pub fn run(
     }
     if wants("payments") {
         run.payments(&service);
+    }
+    if wants("instances") {
+        instances::scaling(&mut run);
     }
     if wants("waiting") {
         run.waiting(&service);

@@ -9,7 +9,9 @@ pub mod paying;
 pub mod postgres;
 pub mod program;
 pub mod recount;
+pub mod system;
 pub mod tls;
+pub mod wire;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,6 +55,7 @@ pub fn settings(url: DatabaseUrl) -> StoreSettings {
         url,
         pool_size: 4,
         limits: DatabaseLimits::of(Duration::from_secs(60)),
+        replica: None,
         reconcile_after: chrono::Duration::seconds(60),
     }
 }
