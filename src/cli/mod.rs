@@ -2,13 +2,17 @@
 //! to standard error. Exit 0 done, 1 failed, 2 wrong usage or wrong settings.
 
 mod account;
+mod check;
 mod console_user;
 mod demo;
 mod doctor;
+mod export;
+mod import;
 mod key;
 mod migrate;
 mod output;
 mod partner;
+mod progress;
 mod reconcile;
 mod serve;
 mod simulator;
@@ -71,6 +75,10 @@ enum Command {
     Doctor(output::JsonArguments),
     /// Ask providers about silent transactions, as the service does by itself
     Reconcile(reconcile::ReconcileArguments),
+    /// A statement with control totals; with --check a provider's own statement is compared with the table
+    Export(export::ExportArguments),
+    /// Bring in a history (CSV or NDJSON); a second time changes nothing
+    Import(import::ImportArguments),
     /// The provider simulator alone: Daraja's and ClickPesa's own paths on one port
     Simulator(simulator::SimulatorArguments),
 }
@@ -146,6 +154,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), CliError> {
         Command::ConsoleUser(command) => console_user::run(command, &sources).await,
         Command::Doctor(output) => doctor::run(output, &sources).await,
         Command::Reconcile(arguments) => reconcile::run(arguments, &sources).await,
+        Command::Export(arguments) => export::run(arguments, &sources).await,
+        Command::Import(arguments) => import::run(arguments, &sources).await,
         Command::Simulator(arguments) => simulator::run(arguments, &sources).await,
     }
 }

@@ -2,6 +2,7 @@
 //! Pure: no I/O, no serde, nothing of ours imported. Everything else translates to and from these types.
 
 pub mod account;
+pub mod allowance;
 pub mod asking;
 pub mod clock;
 pub mod completion;
@@ -12,6 +13,7 @@ pub mod inbox;
 pub mod ledger;
 pub mod money;
 pub mod msisdn;
+pub mod notice;
 pub mod operator;
 pub mod overview;
 pub mod partner;
@@ -21,5 +23,6 @@ pub mod statistics;
 pub mod status;
 pub mod status_update;
 pub mod timeline;
+pub mod totals;
 pub mod transaction;
 pub mod watch;

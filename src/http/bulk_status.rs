@@ -130,6 +130,7 @@ pub fn lookup(fields: &Fields) -> Result<BulkLookup, ApiError> {
         transaction_ids,
         conversation_ids: texts("conversation_ids", conversations)?,
         client_request_ids: texts("client_request_ids", clients)?,
+        transaction_receipts: Vec::new(),
     })
 }
 

@@ -12,6 +12,7 @@ mod deliveries;
 mod error;
 mod events;
 mod expand;
+mod export;
 mod mpesa;
 mod observe;
 mod operation;
@@ -22,6 +23,7 @@ mod polling;
 mod rate_limit;
 mod request;
 mod screen;
+mod shared_limit;
 mod status_search;
 mod transaction_status;
 mod transactions;
@@ -43,8 +45,10 @@ use crate::domain::partner::Scope;
 use crate::domain::status_update::CallbackKind;
 use crate::feed::Feed;
 use crate::ingest::Ingest;
+use crate::instances::Instances;
 use crate::payments::Payments;
 use crate::settings::Settings;
+use crate::statements::Statements;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
@@ -77,6 +81,8 @@ pub struct State {
     pub vault: Arc<Vault>,
     /// Whether endpoints may be private.
     pub webhook_allow_private: bool,
+    /// Writes statements.
+    pub statements: Statements,
     /// Where long polls wait.
     pub feed: Feed,
     /// When callers should ask again.
@@ -99,6 +105,8 @@ pub struct State {
     pub is_public_https: bool,
     /// The three quotas.
     pub quotas: Quotas,
+    /// Who else counts them.
+    pub instances: Instances,
 }
 
 /// The three quotas.
@@ -168,6 +176,14 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
             write,
             Scope::PaymentsWrite,
         )))
+        // Before the ids, which it would be taken for.
+        .service(
+            resource("/api/ussd/transactions/export", "GET").route(keyed(
+                web::get().to(export::export),
+                write,
+                Scope::StatusRead,
+            )),
+        )
         .service(
             resource("/api/ussd/transactions/{id}", "GET, PATCH")
                 .route(keyed(
@@ -294,11 +310,15 @@ pub fn resource(path: &str, allow: &'static str) -> Resource {
     }))
 }
 
-/// A route for callers with a key: authentication outermost, then the quota, then the handler.
+/// A route for callers with a key: authentication outermost, then the quota (counted here or, with other instances,
+/// with them), then the handler.
 fn keyed(route: Route, quota: &Quota, scope: Scope) -> Route {
-    let told = quota.clone();
+    let (told, shared) = (quota.clone(), quota.clone());
     route
         .wrap(Governor::new(quota.config()))
+        .wrap(from_fn(move |request, next| {
+            shared_limit::share(request, next, shared.clone())
+        }))
         .wrap(from_fn(move |request, next| {
             rate_limit::tell(request, next, told.clone())
         }))

@@ -12,6 +12,7 @@ mod error;
 mod event_page;
 mod ledger;
 mod news_codec;
+mod notice_codec;
 mod page;
 mod postgres;
 mod postgres_connect;
@@ -38,14 +39,17 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::domain::account::Account;
+use crate::domain::allowance::{Allowance, Standing};
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::completion::Completion;
-use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
+use crate::domain::delivery::{
+    Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange, EndpointKey,
+};
 use crate::domain::delivery_record::{
     DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
 };
 use crate::domain::identity::{
-    AccountId, CallbackId, DeliveryId, EndpointId, KeyId, PartnerId, TransactionId,
+    AccountId, CallbackId, DeliveryId, EndpointId, InstanceId, KeyId, PartnerId, TransactionId,
 };
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
@@ -62,6 +66,10 @@ use crate::domain::watch::{KEYS_OF_AN_EVENT, WatchKey};
 pub const QUEUE_CAPACITY: usize = 4_096;
 /// Commands that share one commit at most.
 pub const BATCH_MAX: usize = 200;
+/// How long a host is waited for that does not let one in, unless the settings say otherwise.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an instance counts as living after it last said so.
+pub const LIVE_FOR: Duration = Duration::from_secs(10);
 /// Rows that one step of housekeeping removes at most, so that nobody waits behind it.
 pub const HOUSEKEEPING_BATCH: i64 = 500;
 
@@ -72,10 +80,35 @@ pub struct StoreSettings {
     pub url: DatabaseUrl,
     /// Connections (PostgreSQL), readers (SQLite).
     pub pool_size: usize,
-    /// How long any one act may take, waiting included.
-    pub timeout: Duration,
+    /// How long it is waited for.
+    pub limits: DatabaseLimits,
     /// How long a provider may be silent before it is asked.
     pub reconcile_after: chrono::Duration,
+}
+
+/// How long a database is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct DatabaseLimits {
+    /// Any one act, all waiting included.
+    pub act: Duration,
+    /// One statement, by the server's own watch (PostgreSQL).
+    pub statement: Duration,
+    /// A new connection to one host (PostgreSQL).
+    pub connect: Duration,
+    /// A free connection of the pool (PostgreSQL).
+    pub pool_wait: Duration,
+}
+
+impl DatabaseLimits {
+    /// Five seconds or whatever it is for everything, and two at most for a connection.
+    pub fn of(act: Duration) -> Self {
+        Self {
+            act,
+            statement: act,
+            connect: act.min(CONNECT_TIMEOUT),
+            pool_wait: act,
+        }
+    }
 }
 
 /// Which database, by the URL's scheme.
@@ -197,6 +230,15 @@ pub struct Retention {
     pub hours_before: Instant,
 }
 
+/// The other instances on a shared database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Others {
+    /// How many live.
+    pub live: u32,
+    /// How many of them began earlier.
+    pub before: u32,
+}
+
 /// Figures for `/metrics` and `/status`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
@@ -250,6 +292,14 @@ pub trait Store: ConsoleStore + Send + Sync + 'static {
         partner: PartnerId,
         filter: Filter,
     ) -> Result<Option<Transaction>, StoreError>;
+    /// At most `limit` of the transactions that match, oldest first, after a place.
+    async fn list_oldest_first(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Transaction>, StoreError>;
     /// A page of the transactions at one provider, newest first, after `offset` of them, without a count of all.
     async fn list_provider_transactions(
         &self,
@@ -394,13 +444,12 @@ pub trait Store: ConsoleStore + Send + Sync + 'static {
         now: Instant,
         audit: Audit,
     ) -> Result<Option<Endpoint>, StoreError>;
-    /// Puts a new sealed secret in the place of the present one, which signs too before `until`.
+    /// Puts a new key in the place of the present one, which goes on signing for a while.
     async fn rotate_endpoint_secret(
         &self,
         partner: PartnerId,
         id: EndpointId,
-        sealed_secret: Vec<u8>,
-        until: Instant,
+        key: EndpointKey,
         audit: Audit,
     ) -> Result<Option<Endpoint>, StoreError>;
     /// Removes an endpoint; false if there is none.
@@ -457,6 +506,18 @@ pub trait Store: ConsoleStore + Send + Sync + 'static {
     async fn record_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError>;
     /// Gives back every lease: on SQLite, at start, where no other process can hold one.
     async fn requeue_leased(&self, now: Instant) -> Result<u64, StoreError>;
+
+    /// On a shared database: says that an instance lives, and learns who else does.
+    async fn record_alive(&self, id: InstanceId) -> Result<Others, StoreError>;
+    /// On a shared database: says that an instance lives no more.
+    async fn record_gone(&self, id: InstanceId) -> Result<(), StoreError>;
+    /// On a shared database: counts one request of a key over all instances; where the key then stands.
+    async fn take_allowance(
+        &self,
+        key: KeyId,
+        bucket: &'static str,
+        allowance: Allowance,
+    ) -> Result<Standing, StoreError>;
 
     /// Removes a small batch of what is old; the number of rows removed.
     async fn remove_expired(&self, retention: Retention) -> Result<u64, StoreError>;

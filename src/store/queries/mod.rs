@@ -7,6 +7,8 @@ mod deliveries;
 mod endpoints;
 mod feed;
 mod housekeeping;
+mod instances;
+mod notices;
 mod overview;
 mod partners;
 mod payments;

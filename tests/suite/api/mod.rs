@@ -1,6 +1,7 @@
 //! The whole program over HTTP.
 
 mod callbacks;
+mod client_webhooks;
 mod clients;
 mod errors;
 mod events;
@@ -13,7 +14,9 @@ mod payments;
 mod payments_clickpesa;
 mod payments_mpesa;
 mod register;
+mod screen;
 mod status;
+mod ussd_menu;
 mod waiting;
 mod webhook_management;
 mod webhook_replay;
@@ -27,9 +30,9 @@ use crate::support::TestStore;
 use crate::support::app::{Answer, TestApp, TestPartner};
 
 /// The status API.
-const STATUS: &str = "/api/ussd/transaction-status";
+pub const STATUS: &str = "/api/ussd/transaction-status";
 /// Registering.
-const TRANSACTIONS: &str = "/api/ussd/transactions";
+pub const TRANSACTIONS: &str = "/api/ussd/transactions";
 
 /// A provider's body from `tests/fixtures`.
 fn fixture(name: &str) -> String {
