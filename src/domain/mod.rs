@@ -6,6 +6,7 @@ pub mod asking;
 pub mod clock;
 pub mod delivery;
 pub mod delivery_record;
+pub mod erasure;
 pub mod identity;
 pub mod ledger;
 pub mod money;

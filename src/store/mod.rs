@@ -1,8 +1,10 @@
 //! The seam to the database. Each method of [`Store`] is one atomic act; no transaction crosses the seam; time is
 //! always a parameter; absence is an `Option`. Two adapters (SQLite, PostgreSQL) share every query.
 
+pub mod backup;
 mod batcher;
 pub mod columns;
+pub mod copy;
 mod delivery_rows;
 mod dialect;
 mod error;
@@ -19,10 +21,12 @@ mod search_sql;
 mod sqlite;
 mod sqlite_threads;
 mod statement;
+mod upkeep;
 
 pub use error::StoreError;
 pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
+pub use upkeep::{ERASURE_BATCH, ErasedTable, ErasureStep, Sealed, SealedColumn, Upkeep};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,7 +231,7 @@ pub struct Backlog {
 
 /// Everything the rest of the house asks of the database.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Upkeep + Send + Sync + 'static {
     /// Carries out one command; concurrent ones share a commit. Returns after the commit.
     async fn record(&self, command: Command) -> Result<Outcome, StoreError>;
     /// Kept callbacks of payments that nobody registered before `before`, oldest first, those after `after` only.

@@ -319,4 +319,19 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    copied_tables (name) {
+        name -> Text,
+        source -> Text,
+        copied -> BigInt,
+        copied_to -> Nullable<Text>,
+        verified -> BigInt,
+        verified_to -> Nullable<Text>,
+        finished_at -> Nullable<InstantSql>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(partners, api_keys);

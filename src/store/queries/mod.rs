@@ -4,12 +4,14 @@
 mod accounts;
 mod deliveries;
 mod endpoints;
+mod erasure;
 mod feed;
 mod housekeeping;
 mod partners;
 mod payments;
 mod replay;
 mod store;
+mod upkeep;
 
 use diesel::result::QueryResult;
 use diesel_async::RunQueryDsl;

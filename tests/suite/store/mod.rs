@@ -1,6 +1,9 @@
 //! The store's contract: whatever it promises, it promises on both databases.
 
+mod backup;
+mod copy;
 mod deliveries;
+mod erasure;
 mod feed;
 mod listing;
 mod migrations;
@@ -9,6 +12,7 @@ mod plans;
 mod races;
 mod records;
 mod registering;
+mod rekey;
 mod replay;
 mod statistics;
 mod unclaimed;

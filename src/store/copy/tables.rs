@@ -1,0 +1,26 @@
+//! Which tables a copy takes along, in an order in which no row comes before what it refers to, and which it leaves.
+
+/// The tables that are copied.
+pub const COPIED: [&str; 18] = [
+    "partners",
+    "api_keys",
+    "provider_accounts",
+    "endpoints",
+    "feed_heads",
+    "transactions",
+    "payments",
+    "routes",
+    "open_transactions",
+    "failed_transactions",
+    "transaction_events",
+    "counters",
+    "callbacks",
+    "waiting_callbacks",
+    "deliveries",
+    "delivery_attempts",
+    "balances",
+    "audit_log",
+];
+
+/// The tables that stay behind, and why.
+pub const SKIPPED: [(&str, &str); 1] = [("copied_tables", "the copy's own notes, kept in its target")];
