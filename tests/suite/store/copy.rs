@@ -289,7 +289,8 @@ async fn a_target_with_other_data_or_a_service_is_refused() {
     assert!(refused.contains("the service has 1 connections"), "{refused}");
     let target = TestStore::postgres().await;
     target
-        .execute("INSERT INTO partners VALUES ('0199aaaa-0000-7000-8000-0000000000ff', 'x', 'KES', NULL, now())")
+        .execute("INSERT INTO partners (id, name, currency, created_at) \
+             VALUES ('0199aaaa-0000-7000-8000-0000000000ff', 'x', 'KES', now())")
         .await;
     let refused = refusal(&source.file(), &target).await;
     assert!(refused.contains("holds other data (partners)"), "{refused}");

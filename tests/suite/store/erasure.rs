@@ -96,7 +96,8 @@ async fn a_number_is_blanked_everywhere(db: TestStore) {
         ))
         .await;
         db.execute(&format!(
-            "INSERT INTO payments VALUES ('{owner}', '{}', '{}', 'old digest', '0712345678', 'accepted', '0', \
+            "INSERT INTO payments (partner_id, transaction_id, account_id, digest, reference, outcome, code, message, \
+             customer_message, is_retryable, created_at) VALUES ('{owner}', '{}', '{}', 'old digest', '0712345678', 'accepted', '0', \
              'sent to {NUMBER}', NULL, false, {})",
             payment.id,
             payment.id,
@@ -104,7 +105,8 @@ async fn a_number_is_blanked_everywhere(db: TestStore) {
         ))
         .await;
         db.execute(&format!(
-            "INSERT INTO delivery_attempts VALUES ('{owner}', '{}', 1, {}, 5, 200, NULL, '{{\"phone\": {NUMBER}}}')",
+            "INSERT INTO delivery_attempts (partner_id, delivery_id, number, at, duration_ms, status, error, response) \
+             VALUES ('{owner}', '{}', 1, {}, 5, 200, NULL, '{{\"phone\": {NUMBER}}}')",
             payment.id,
             now(&db)
         ))
@@ -171,7 +173,8 @@ async fn more_rows_than_one_batch_are_gone_through(db: TestStore) {
     let rows: Vec<String> = (1..=many)
         .map(|number| format!("('{partner}', '{id}', {number}, {}, 5, 500, '{NUMBER} is busy', NULL)", now(&db)))
         .collect();
-    db.execute(&format!("INSERT INTO delivery_attempts VALUES {}", rows.join(", "))).await;
+    let columns = "partner_id, delivery_id, number, at, duration_ms, status, error, response";
+    db.execute(&format!("INSERT INTO delivery_attempts ({columns}) VALUES {}", rows.join(", "))).await;
     let done = erase(&Place::new(&db), partner);
     assert_eq!(done["erased"]["delivery_attempts"], many);
     assert_eq!(db.count("FROM delivery_attempts WHERE error = '************ is busy'").await, many);
