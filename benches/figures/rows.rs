@@ -48,7 +48,13 @@ pub fn refuse_without_disk(folder: &Path, count: usize) {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let line = text.lines().nth(1).unwrap();
-    let free = line.split_whitespace().nth(3).unwrap().parse::<u64>().unwrap() << 10;
+    let free = line
+        .split_whitespace()
+        .nth(3)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        << 10;
     let needed = bytes_needed(count);
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     eprintln!(
@@ -57,7 +63,10 @@ pub fn refuse_without_disk(folder: &Path, count: usize) {
         gigabytes(free),
         folder.display()
     );
-    assert!(free > needed, "not enough disk; TMPDIR may name another place");
+    assert!(
+        free > needed,
+        "not enough disk; TMPDIR may name another place"
+    );
 }
 
 /// A past of so many rows; how many of them are final.

@@ -32,7 +32,9 @@ pub async fn run(arguments: BackupArguments, sources: &Sources) -> Result<(), Cl
         ));
     };
     if !std::path::Path::new(&from).is_file() {
-        return Err(CliError::Failed(format!("DATABASE_URL: there is no file {from}")));
+        return Err(CliError::Failed(format!(
+            "DATABASE_URL: there is no file {from}"
+        )));
     }
     let path = arguments.path.clone();
     let made = tokio::task::spawn_blocking(move || backup(&from, &path))
@@ -53,7 +55,10 @@ pub async fn run(arguments: BackupArguments, sources: &Sources) -> Result<(), Cl
         arguments.output.json,
         &json!({"path": path.to_string(), "bytes": made.bytes, "rows": rows, "tables": tables, "done": true}),
         &[
-            format!("{path}: {rows} rows, {} bytes, examined and counted", made.bytes),
+            format!(
+                "{path}: {rows} rows, {} bytes, examined and counted",
+                made.bytes
+            ),
             "It opens with the same MASTER_KEY, which is not in it.".to_owned(),
         ],
     );

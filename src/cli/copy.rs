@@ -49,7 +49,11 @@ pub async fn run(arguments: CopyArguments, mut sources: Sources) -> Result<(), C
     let mut report = |progress: CopyProgress| {
         bar.set_length(progress.of);
         bar.set_position(progress.done);
-        let verb = if progress.verifies { "verifying" } else { "copying" };
+        let verb = if progress.verifies {
+            "verifying"
+        } else {
+            "copying"
+        };
         bar.set_message(format!("{verb} {}", progress.table));
     };
     let order = CopyOrder {
@@ -91,7 +95,9 @@ fn answer(done: &CopyReport, output: JsonArguments) {
     } else {
         format!("{rows:>12}  rows copied, each read back and compared; counts and sums agree")
     });
-    lines.push("Point DATABASE_URL at the target and start the service; keep the file, unused.".to_owned());
+    lines.push(
+        "Point DATABASE_URL at the target and start the service; keep the file, unused.".to_owned(),
+    );
     Output::answer(
         output.json,
         &json!({

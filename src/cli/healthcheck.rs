@@ -23,7 +23,10 @@ pub async fn run(output: JsonArguments, sources: &Sources) -> Result<(), CliErro
         .await
         .map_err(|no_answer| CliError::Failed(format!("{address}: {}", no_answer.reason)))?;
     if heard.status != 200 {
-        return Err(CliError::Failed(format!("{address} answers {}", heard.status)));
+        return Err(CliError::Failed(format!(
+            "{address} answers {}",
+            heard.status
+        )));
     }
     Output::answer(
         output.json,

@@ -1,6 +1,7 @@
 //! `rekey`: every sealed value goes from the previous master key to the present one, row by row, while the service runs
 //! with both.
 
+use indicatif::ProgressBar;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -36,7 +37,7 @@ pub async fn run(output: JsonArguments, sources: &Sources) -> Result<(), CliErro
     bar.set_message("sealed values");
     let (mut resealed, mut last) = (0, Pass::default());
     for _ in 0..PASSES {
-        last = pass(desk.store.as_ref(), &vault, || bar.inc(1)).await?;
+        last = pass(desk.store.as_ref(), &vault, &bar).await?;
         resealed += last.resealed;
         if last.changed_meanwhile == 0 {
             break;
@@ -63,8 +64,11 @@ pub async fn run(output: JsonArguments, sources: &Sources) -> Result<(), CliErro
     Ok(())
 }
 
-async fn pass(store: &dyn Store, vault: &Vault, mut seen: impl FnMut()) -> Result<Pass, CliError> {
-    let mut found = Pass::default();
+/// Meets every sealed value, by column and row.
+async fn walk(
+    store: &dyn Store,
+    mut meet: impl AsyncFnMut(Sealed) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     for column in SealedColumn::ALL {
         let mut after = Uuid::nil();
         loop {
@@ -73,16 +77,32 @@ async fn pass(store: &dyn Store, vault: &Vault, mut seen: impl FnMut()) -> Resul
                 break;
             };
             for sealed in page {
-                seen();
-                match anew(vault, &sealed)? {
-                    None => found.current += 1,
-                    Some(by) if store.replace_sealed(sealed, by).await? => found.resealed += 1,
-                    Some(_) => found.changed_meanwhile += 1,
-                }
+                meet(sealed).await?;
             }
             after = last;
         }
     }
+    Ok(())
+}
+
+async fn pass(store: &dyn Store, vault: &Vault, seen: &ProgressBar) -> Result<Pass, CliError> {
+    let mut found = Pass::default();
+    walk(store, async |sealed| {
+        seen.inc(1);
+        let count = match anew(vault, &sealed)? {
+            None => &mut found.current,
+            Some(by) => {
+                if store.replace_sealed(sealed, by).await? {
+                    &mut found.resealed
+                } else {
+                    &mut found.changed_meanwhile
+                }
+            }
+        };
+        *count += 1;
+        Ok(())
+    })
+    .await?;
     Ok(found)
 }
 
@@ -99,21 +119,13 @@ fn anew(vault: &Vault, sealed: &Sealed) -> Result<Option<Vec<u8>>, CliError> {
 ///
 /// # Errors
 /// If the database fails.
-pub async fn count_previous(store: &dyn Store, vault: &Vault) -> Result<u64, crate::store::StoreError> {
+pub async fn count_previous(store: &dyn Store, vault: &Vault) -> Result<u64, CliError> {
     let mut count = 0;
-    for column in SealedColumn::ALL {
-        let mut after = Uuid::nil();
-        loop {
-            let page = store.list_sealed(column, after, PAGE).await?;
-            let Some(last) = page.last().map(|sealed| sealed.row) else {
-                break;
-            };
-            for sealed in &page {
-                let owner = sealed.column.owner(sealed.row);
-                count += u64::from(matches!(vault.reseal(&owner, &sealed.bytes), Ok(Some(_))));
-            }
-            after = last;
-        }
-    }
+    walk(store, async |sealed| {
+        let owner = sealed.column.owner(sealed.row);
+        count += u64::from(matches!(vault.reseal(&owner, &sealed.bytes), Ok(Some(_))));
+        Ok(())
+    })
+    .await?;
     Ok(count)
 }

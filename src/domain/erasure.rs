@@ -117,9 +117,7 @@ fn is_of_a_word(byte: &u8) -> bool {
 
 /// A form writes `+` as `%2B`.
 fn is_no_word_before(before: &[u8]) -> bool {
-    !before.last().is_some_and(is_of_a_word)
-        || before.ends_with(b"%2B")
-        || before.ends_with(b"%2b")
+    !before.last().is_some_and(is_of_a_word) || before.ends_with(b"%2B") || before.ends_with(b"%2b")
 }
 
 fn follows_a_colon(before: &[u8]) -> bool {
@@ -148,7 +146,10 @@ mod tests {
             ("+254712345678", "+************"),
             ("0712345678", "**********"),
             ("712345678", "*********"),
-            ("paid by 254712345678, thanks", "paid by ************, thanks"),
+            (
+                "paid by 254712345678, thanks",
+                "paid by ************, thanks",
+            ),
             ("MSISDN=%2B254712345678&x=1", "MSISDN=%2B************&x=1"),
             ("\"254712345678\"", "\"************\""),
         ] {
@@ -190,7 +191,13 @@ mod tests {
 
     #[test]
     fn a_whole_value_is_known_in_every_form() {
-        for value in ["254712345678", "+254712345678", "0712345678", "712345678", DIGEST] {
+        for value in [
+            "254712345678",
+            "+254712345678",
+            "0712345678",
+            "712345678",
+            DIGEST,
+        ] {
             assert!(erasure().is(value), "{value}");
         }
         assert!(!erasure().is("254712345678-1"));

@@ -105,7 +105,9 @@ fn snapshot(from: &str, to: &Path) -> Result<Vec<(String, i64)>, BackupError> {
         let copying = scope.spawn(move || {
             let copied = open(from).and_then(|mut conn| {
                 let path = to.to_string_lossy().into_owned();
-                Ok(Statement::new("VACUUM INTO $1").text(path).execute(&mut conn)?)
+                Ok(Statement::new("VACUUM INTO $1")
+                    .text(path)
+                    .execute(&mut conn)?)
             });
             let _ = done.send(());
             copied
@@ -145,11 +147,17 @@ fn examine(path: &Path) -> Result<Vec<(String, i64)>, BackupError> {
             .filter(|line| *line != sound)
             .collect();
         if !problems.is_empty() {
-            return Err(BackupError::Unsound(format!("{check}: {}", problems.join("; "))));
+            return Err(BackupError::Unsound(format!(
+                "{check}: {}",
+                problems.join("; ")
+            )));
         }
     }
     let names = tables(&mut conn)?;
-    names.into_iter().map(|name| count(&mut conn, name)).collect()
+    names
+        .into_iter()
+        .map(|name| count(&mut conn, name))
+        .collect()
 }
 
 fn open(path: &str) -> Result<SqliteConnection, BackupError> {

@@ -20,7 +20,10 @@ fn settings() -> BTreeSet<String> {
         .lines()
         .filter_map(|line| line.trim_start_matches('#').split_once('='))
         .map(|(name, _)| name.to_owned())
-        .chain(["MASTER_KEY_PREVIOUS".to_owned(), "DATABASE_READ_URL".to_owned()])
+        .chain([
+            "MASTER_KEY_PREVIOUS".to_owned(),
+            "DATABASE_READ_URL".to_owned(),
+        ])
         .collect()
 }
 
@@ -35,10 +38,16 @@ fn three_instances_stand_behind_a_proxy_that_alone_is_reachable() {
     assert_eq!(service["deploy"]["replicas"], 3);
     assert_eq!(service["read_only"], true);
     let condition = |of: &str, on: &str| services[of]["depends_on"][on]["condition"].clone();
-    assert_eq!(condition("service", "migrate"), "service_completed_successfully");
+    assert_eq!(
+        condition("service", "migrate"),
+        "service_completed_successfully"
+    );
     assert_eq!(condition("migrate", "postgres"), "service_healthy");
     assert_eq!(condition("proxy", "service"), "service_healthy");
-    let open: Vec<&&str> = names.iter().filter(|name| !services[**name]["ports"].is_null()).collect();
+    let open: Vec<&&str> = names
+        .iter()
+        .filter(|name| !services[**name]["ports"].is_null())
+        .collect();
     assert_eq!(open, [&"proxy"]);
     for (name, _) in service["environment"].as_mapping().unwrap() {
         let name = name.as_str().unwrap();
@@ -48,7 +57,10 @@ fn three_instances_stand_behind_a_proxy_that_alone_is_reachable() {
     let subnet = &compose["networks"]["inside"]["ipam"]["config"][0]["subnet"];
     assert_eq!(&service["environment"]["TRUSTED_PROXIES"], subnet);
     for secret in ["MASTER_KEY", "POSTGRES_PASSWORD"] {
-        assert!(file("compose.yaml").contains(&format!("${{{secret}:?")), "{secret} must be given");
+        assert!(
+            file("compose.yaml").contains(&format!("${{{secret}:?")),
+            "{secret} must be given"
+        );
     }
 }
 
@@ -56,22 +68,57 @@ fn three_instances_stand_behind_a_proxy_that_alone_is_reachable() {
 fn the_image_is_small_and_not_root() {
     let text = file("Dockerfile");
     let joined = text.replace("\\\n", " ");
-    let lines: Vec<&str> = joined.lines().filter(|line| !line.starts_with('#')).collect();
-    let last_stage = lines.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
+    let lines: Vec<&str> = joined
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    let last_stage = lines
+        .iter()
+        .rposition(|line| line.starts_with("FROM "))
+        .unwrap();
     let (build, run) = lines.split_at(last_stage);
-    assert!(build.iter().any(|line| line.contains("cargo build --release --locked")));
-    let has = |start: &str| run.iter().find(|line| line.starts_with(start)).copied().unwrap_or_default();
-    assert!(has("FROM").ends_with(":nonroot") && has("USER").contains("65532"), "{run:?}");
+    assert!(
+        build
+            .iter()
+            .any(|line| line.contains("cargo build --release --locked"))
+    );
+    let has = |start: &str| {
+        run.iter()
+            .find(|line| line.starts_with(start))
+            .copied()
+            .unwrap_or_default()
+    };
+    assert!(
+        has("FROM").ends_with(":nonroot") && has("USER").contains("65532"),
+        "{run:?}"
+    );
     assert!(has("HEALTHCHECK").contains(r#"["/usr/local/bin/ussd-status", "healthcheck"]"#));
     assert!(has("ENTRYPOINT").contains('[') && has("STOPSIGNAL").contains("SIGTERM"));
-    assert!(!run.iter().any(|line| line.starts_with("RUN") || line.starts_with("ADD")));
-    for (name, _) in has("ENV").trim_start_matches("ENV ").split_whitespace().filter_map(|pair| pair.split_once('=')) {
+    assert!(
+        !run.iter()
+            .any(|line| line.starts_with("RUN") || line.starts_with("ADD"))
+    );
+    for (name, _) in has("ENV")
+        .trim_start_matches("ENV ")
+        .split_whitespace()
+        .filter_map(|pair| pair.split_once('='))
+    {
         assert!(settings().contains(name), "{name} is no setting");
     }
     // What the build copies must not be left out of what it is given.
     let ignored = file(".dockerignore");
-    for needed in ["Cargo.toml", "Cargo.lock", "src", "migrations", "openapi.yaml", ".cargo"] {
-        assert!(ignored.lines().any(|line| line == format!("!{needed}")), "{needed}");
+    for needed in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "migrations",
+        "openapi.yaml",
+        ".cargo",
+    ] {
+        assert!(
+            ignored.lines().any(|line| line == format!("!{needed}")),
+            "{needed}"
+        );
     }
 }
 
@@ -90,22 +137,42 @@ fn the_unit_gives_the_program_nothing_it_does_not_need() {
         assert!(unit.lines().any(|found| found == line), "{line}");
     }
     let mut section = "";
-    for line in unit.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in unit
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         if line.starts_with('[') {
             section = line;
         } else {
-            assert!(["[Unit]", "[Service]", "[Install]"].contains(&section) && line.contains('='), "{line}");
+            assert!(
+                ["[Unit]", "[Service]", "[Install]"].contains(&section) && line.contains('='),
+                "{line}"
+            );
         }
     }
     // By systemd's own reading, where there is a systemd.
-    if Command::new("systemd-analyze").arg("--version").output().is_ok() {
+    if Command::new("systemd-analyze")
+        .arg("--version")
+        .output()
+        .is_ok()
+    {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ussd-status.service");
-        let here = unit.replace("/usr/local/bin/ussd-status", env!("CARGO_BIN_EXE_ussd-status"));
+        let here = unit.replace(
+            "/usr/local/bin/ussd-status",
+            env!("CARGO_BIN_EXE_ussd-status"),
+        );
         std::fs::write(&path, here).unwrap();
-        let read = Command::new("systemd-analyze").arg("verify").arg(&path).output().unwrap();
+        let read = Command::new("systemd-analyze")
+            .arg("verify")
+            .arg(&path)
+            .output()
+            .unwrap();
         let complaints = String::from_utf8_lossy(&read.stderr).into_owned();
-        assert!(read.status.success() && !complaints.contains("ussd-status.service:"), "{complaints}");
+        assert!(
+            read.status.success() && !complaints.contains("ussd-status.service:"),
+            "{complaints}"
+        );
     }
 }
 

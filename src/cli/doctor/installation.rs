@@ -154,7 +154,10 @@ pub async fn previous_key(store: &dyn Store, vault: &Vault) -> Option<Finding> {
         return None;
     }
     Some(match rekey::count_previous(store, vault).await {
-        Ok(0) => Finding::ok(CHECK, "nothing is sealed under it any more; MASTER_KEY_PREVIOUS may go"),
+        Ok(0) => Finding::ok(
+            CHECK,
+            "nothing is sealed under it any more; MASTER_KEY_PREVIOUS may go",
+        ),
         Ok(count) => Finding::warning(CHECK, format!("{count} values are still sealed under it"))
             .remedy("run: ussd-status rekey"),
         Err(error) => Finding::failing(CHECK, error.to_string()),

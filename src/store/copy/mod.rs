@@ -139,8 +139,7 @@ impl Run<'_> {
     ) -> Result<(), CopyError> {
         loop {
             let after = target.reached(shape, stage)?;
-            let lines =
-                tokio::task::block_in_place(|| source.batch(shape, after.as_deref()))?;
+            let lines = tokio::task::block_in_place(|| source.batch(shape, after.as_deref()))?;
             if lines.is_empty() {
                 return Ok(());
             }

@@ -39,8 +39,9 @@ impl Kind {
         match (self, dialect) {
             (Self::Bytes, Dialect::Sqlite) => format!("lower(hex({column}))"),
             (Self::Bytes, Dialect::Postgres) => format!("encode({column}, 'hex')"),
-            (_, Dialect::Sqlite)
-            | (Self::Text | Self::Number | Self::Id, Dialect::Postgres) => column.to_owned(),
+            (_, Dialect::Sqlite) | (Self::Text | Self::Number | Self::Id, Dialect::Postgres) => {
+                column.to_owned()
+            }
             (Self::Truth, Dialect::Postgres) => format!("{column}::integer"),
             (Self::Instant, Dialect::Postgres) => {
                 format!("(EXTRACT(EPOCH FROM {column}) * 1000000)::bigint")
@@ -144,7 +145,8 @@ impl Shape {
 
     /// The target's rows with the keys of one JSON array.
     pub fn find(&self, keys: String) -> Statement {
-        let fields = self.list(|_, name, kind| kind.written(Dialect::Postgres, &format!("t.{name}")));
+        let fields =
+            self.list(|_, name, kind| kind.written(Dialect::Postgres, &format!("t.{name}")));
         let key: Vec<String> = self
             .columns
             .iter()

@@ -101,7 +101,11 @@ impl Source {
             let statement = "SELECT json_array(name) AS line FROM pragma_table_info($1)";
             let found = self.lines(Statement::new(statement).text(shape.name))?;
             let mut found: Vec<&str> = found.iter().flatten().filter_map(Value::as_str).collect();
-            let mut wanted: Vec<&str> = shape.columns.iter().map(|(name, _)| name.as_str()).collect();
+            let mut wanted: Vec<&str> = shape
+                .columns
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect();
             found.sort_unstable();
             wanted.sort_unstable();
             if found != wanted {

@@ -25,7 +25,10 @@ pub const COPIED: [&str; 18] = [
 /// The tables that stay behind, and why.
 pub const SKIPPED: [(&str, &str); 5] = [
     ("copied_tables", "the copy's own notes, kept in its target"),
-    ("instances", "which processes live, said anew within seconds"),
+    (
+        "instances",
+        "which processes live, said anew within seconds",
+    ),
     ("rate_limits", "quotas of this minute, which begin anew"),
     ("sessions", "sign-ins at the console, made again"),
     ("account_tokens", "access tokens of the hour, fetched anew"),

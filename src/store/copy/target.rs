@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::MigrationHarness;
 use serde_json::Value;
@@ -140,7 +140,8 @@ impl Target {
                 key: 0,
             };
             for line in &lines {
-                let [Value::String(column), Value::String(data_type), in_key] = line.as_slice() else {
+                let [Value::String(column), Value::String(data_type), in_key] = line.as_slice()
+                else {
                     return Err(unreadable(name));
                 };
                 let kind = Kind::of(data_type).ok_or_else(|| unreadable(name))?;
@@ -168,7 +169,10 @@ impl Target {
                 .await
                 .map_err(failed)?;
         } else if is_begun {
-            let before = self.reached.values().find(|reached| reached.source != stamp);
+            let before = self
+                .reached
+                .values()
+                .find(|reached| reached.source != stamp);
             return match before {
                 None => Ok(true),
                 Some(before) => Err(CopyError::Refused(format!(
@@ -226,7 +230,10 @@ impl Target {
         .load(&mut self.conn)
         .await
         .map_err(failed)?;
-        self.reached = rows.into_iter().map(|row| (row.name.clone(), row)).collect();
+        self.reached = rows
+            .into_iter()
+            .map(|row| (row.name.clone(), row))
+            .collect();
         Ok(())
     }
 
@@ -308,7 +315,10 @@ impl Target {
         stage: Stage,
         lines: &[Vec<Value>],
     ) -> Result<Statement, CopyError> {
-        let last = lines.iter().next_back().and_then(|line| line.get(..shape.key));
+        let last = lines
+            .iter()
+            .next_back()
+            .and_then(|line| line.get(..shape.key));
         let key = array(last.unwrap_or_default())?;
         let reached = self.reached.entry(shape.name.to_owned()).or_default();
         let (done, place, word) = match stage {

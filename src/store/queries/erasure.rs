@@ -52,7 +52,13 @@ fn place(table: ErasedTable) -> Place {
         ErasedTable::Transactions => Place {
             table: "transactions",
             transaction: "id",
-            values: &["msisdn", "payer_key", "account_reference", "customer_id", "tenant_id"],
+            values: &[
+                "msisdn",
+                "payer_key",
+                "account_reference",
+                "customer_id",
+                "tenant_id",
+            ],
             texts: &["result_description"],
             ..WHOLE
         },
@@ -150,9 +156,12 @@ async fn erase(
         }
         place.update(partner, &key, change).execute(conn).await?;
         if let (Some(id), "transactions") = (transaction, place.table) {
-            let sql = "UPDATE payments SET digest = $1 WHERE partner_id = $2 AND transaction_id = $3";
+            let sql =
+                "UPDATE payments SET digest = $1 WHERE partner_id = $2 AND transaction_id = $3";
             let statement = Statement::new(sql).text(NO_DIGEST);
-            let statement = statement.bind(Bind::Id(Id(partner.0))).bind(Bind::Id(Id(id)));
+            let statement = statement
+                .bind(Bind::Id(Id(partner.0)))
+                .bind(Bind::Id(Id(id)));
             statement.execute(conn).await?;
         }
         erased += 1;
@@ -264,7 +273,11 @@ impl Place {
             let first = binds.len() + 1;
             binds.extend(key.binds());
             let places: Vec<String> = (first..=binds.len()).map(|at| format!("${at}")).collect();
-            condition = format!("{condition} AND ({}) {sign} ({})", self.order(), places.join(", "));
+            condition = format!(
+                "{condition} AND ({}) {sign} ({})",
+                self.order(),
+                places.join(", ")
+            );
         }
         (condition, binds)
     }
@@ -291,7 +304,10 @@ impl Place {
         to: Option<&Key>,
     ) -> Statement {
         let (condition, mut binds) = self.bounds(partner, from, to);
-        let (number, digest) = (format!("${}", binds.len() + 1), format!("${}", binds.len() + 2));
+        let (number, digest) = (
+            format!("${}", binds.len() + 1),
+            format!("${}", binds.len() + 2),
+        );
         binds.push(Bind::Text(format!("%{}%", erasure.national())));
         binds.push(Bind::Text(format!("%{}%", erasure.digest())));
         let columns = self.values.iter().chain(self.texts);
@@ -338,8 +354,13 @@ impl Place {
             }
         }
         for name in self.texts {
-            let blanked = cells.next()?.as_str().and_then(|text| erasure.blank_text(text));
-            change.columns.extend(blanked.map(|text| (*name, Some(text))));
+            let blanked = cells
+                .next()?
+                .as_str()
+                .and_then(|text| erasure.blank_text(text));
+            change
+                .columns
+                .extend(blanked.map(|text| (*name, Some(text))));
         }
         if self.has_body {
             let body = cells.next()?.as_str().map(bytes).unwrap_or_default();

@@ -29,7 +29,8 @@ async fn a_backup_made_while_payments_are_written_is_whole() {
         tokio::spawn(async move {
             let mut written = 0;
             while !stop.load(Ordering::Relaxed) {
-                let command = Command::Register(Box::new(registration(partner, &format!("R{written}"))));
+                let command =
+                    Command::Register(Box::new(registration(partner, &format!("R{written}"))));
                 store.record(command).await.unwrap();
                 written += 1;
             }
@@ -98,7 +99,10 @@ async fn the_command_copies_beside_a_running_service() {
     let to = folder.path().join("copy.db");
     let to = to.to_str().unwrap();
     let made = place.json(&["backup", to, "--json"], "");
-    assert_eq!((&made["tables"]["partners"], &made["done"]), (&1.into(), &true.into()));
+    assert_eq!(
+        (&made["tables"]["partners"], &made["done"]),
+        (&1.into(), &true.into())
+    );
     let refused = place.fails(2, &["backup", to], "");
     assert!(refused.contains("is there already"), "{refused}");
     use std::os::unix::fs::PermissionsExt;

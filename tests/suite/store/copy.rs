@@ -193,9 +193,13 @@ async fn every_row_arrives_as_it_was() {
     let target = TestStore::postgres().await;
     let before = std::fs::read(source.file()).unwrap();
     let mut seen: Vec<CopyProgress> = Vec::new();
-    let done = copy(&order(&source.file(), &target), target.now(), &mut |progress| {
-        seen.push(progress);
-    })
+    let done = copy(
+        &order(&source.file(), &target),
+        target.now(),
+        &mut |progress| {
+            seen.push(progress);
+        },
+    )
     .await
     .unwrap();
     is_the_same(&source.db, &target).await;
@@ -203,10 +207,16 @@ async fn every_row_arrives_as_it_was() {
     let rows: i64 = done.tables.iter().map(|(_, rows)| rows).sum();
     assert_eq!(rows as usize, (COPIED.len() - 1) * FEW + BATCH_ROWS + 5);
     let last = seen.last().unwrap();
-    assert_eq!((last.done, last.of, last.verifies), (2 * rows as u64, 2 * rows as u64, true));
+    assert_eq!(
+        (last.done, last.of, last.verifies),
+        (2 * rows as u64, 2 * rows as u64, true)
+    );
     assert!(seen.windows(2).all(|pair| pair[0].done < pair[1].done));
     // Seven numbers, one of them the smallest there is but one.
-    let sum: i128 = [0, 1, 3, 4, 5, 6].iter().map(|row| 9_007_199_254_740_993 + row).sum::<i128>()
+    let sum: i128 = [0, 1, 3, 4, 5, 6]
+        .iter()
+        .map(|row| 9_007_199_254_740_993 + row)
+        .sum::<i128>()
         - 9_223_372_036_854_775_807;
     let sums = |name: &str| {
         let found = done.sums.iter().find(|(of, _)| of == name);
@@ -214,8 +224,14 @@ async fn every_row_arrives_as_it_was() {
     };
     assert_eq!(sums("counters.amount_minor"), sum.to_string());
     assert_eq!(sums("feed_heads.last_sequence"), sum.to_string());
-    assert_eq!(std::fs::read(source.file()).unwrap(), before, "the source was written to");
-    let lines = target.count("FROM audit_log WHERE action = 'database.copy'").await;
+    assert_eq!(
+        std::fs::read(source.file()).unwrap(),
+        before,
+        "the source was written to"
+    );
+    let lines = target
+        .count("FROM audit_log WHERE action = 'database.copy'")
+        .await;
     assert_eq!(lines, 1);
     let again = run(&source.file(), &target).await.unwrap();
     assert!(again.was_finished);
@@ -231,7 +247,8 @@ async fn a_copy_that_is_killed_goes_on_and_doubles_nothing() {
     let place = Place::new(&target);
     let from = format!("sqlite://{}", source.file().display());
     let arguments = ["copy", "--from", &from, "--json"];
-    let progress = "SELECT CAST(COALESCE(SUM(copied + verified), 0) AS TEXT) AS line FROM copied_tables";
+    let progress =
+        "SELECT CAST(COALESCE(SUM(copied + verified), 0) AS TEXT) AS line FROM copied_tables";
     let done = async || target.lines(progress).await[0].parse::<usize>().unwrap();
     let mut reached = 0;
     for share in 1..=5 {
@@ -239,7 +256,11 @@ async fn a_copy_that_is_killed_goes_on_and_doubles_nothing() {
         let goal = share * 2 * BATCH_ROWS;
         let mut child: Child = place.command(&arguments).spawn().unwrap();
         while done().await < goal {
-            assert_eq!(child.try_wait().unwrap(), None, "it ended before it was killed");
+            assert_eq!(
+                child.try_wait().unwrap(),
+                None,
+                "it ended before it was killed"
+            );
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -254,7 +275,13 @@ async fn a_copy_that_is_killed_goes_on_and_doubles_nothing() {
     assert_eq!(answer["tables"]["transactions"], 3 * BATCH_ROWS);
     is_the_same(&source.db, &target).await;
     // And now it is an installation like any other.
-    assert_eq!(place.json(&["partner", "list", "--json"], "")["partners"].as_array().unwrap().len(), FEW);
+    assert_eq!(
+        place.json(&["partner", "list", "--json"], "")["partners"]
+            .as_array()
+            .unwrap()
+            .len(),
+        FEW
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,12 +299,16 @@ async fn a_file_that_is_in_use_is_refused() {
     let path = source.file();
     let mut second = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     copy(&order(&path, &target), target.now(), &mut |_| {
-        let refused = second.batch_execute("SELECT COUNT(*) FROM partners").unwrap_err();
+        let refused = second
+            .batch_execute("SELECT COUNT(*) FROM partners")
+            .unwrap_err();
         assert!(refused.to_string().contains("locked"), "{refused}");
     })
     .await
     .unwrap();
-    second.batch_execute("SELECT COUNT(*) FROM partners").unwrap();
+    second
+        .batch_execute("SELECT COUNT(*) FROM partners")
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -286,18 +317,26 @@ async fn a_target_with_other_data_or_a_service_is_refused() {
     let target = TestStore::postgres().await;
     target.store.ping().await.unwrap();
     let refused = refusal(&source.file(), &target).await;
-    assert!(refused.contains("the service has 1 connections"), "{refused}");
+    assert!(
+        refused.contains("the service has 1 connections"),
+        "{refused}"
+    );
     let target = TestStore::postgres().await;
     target
-        .execute("INSERT INTO partners (id, name, currency, created_at) \
-             VALUES ('0199aaaa-0000-7000-8000-0000000000ff', 'x', 'KES', now())")
+        .execute(
+            "INSERT INTO partners (id, name, currency, created_at) \
+             VALUES ('0199aaaa-0000-7000-8000-0000000000ff', 'x', 'KES', now())",
+        )
         .await;
     let refused = refusal(&source.file(), &target).await;
     assert!(refused.contains("holds other data (partners)"), "{refused}");
     let mut restart = order(&source.file(), &target);
     restart.restart = true;
     let refused = copy(&restart, target.now(), &mut |_| {}).await.unwrap_err();
-    assert!(refused.to_string().contains("holds other data"), "{refused}");
+    assert!(
+        refused.to_string().contains("holds other data"),
+        "{refused}"
+    );
     assert_eq!(target.count("FROM partners").await, 1);
 }
 
@@ -306,9 +345,14 @@ async fn a_source_that_changed_is_copied_anew_only_when_told() {
     let source = Installation::with(&[], 0).await;
     let target = TestStore::postgres().await;
     run(&source.file(), &target).await.unwrap();
-    target.execute("UPDATE copied_tables SET finished_at = NULL").await;
+    target
+        .execute("UPDATE copied_tables SET finished_at = NULL")
+        .await;
     // One more row in the file, as a service would leave it.
-    source.db.execute("DELETE FROM balances WHERE rowid = 1").await;
+    source
+        .db
+        .execute("DELETE FROM balances WHERE rowid = 1")
+        .await;
     std::fs::remove_file(source.file()).unwrap();
     let DatabaseUrl::Sqlite(path) = source.db.url() else {
         panic!("not a file");
@@ -326,8 +370,14 @@ async fn a_source_that_changed_is_copied_anew_only_when_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_differs_or_is_one_too_many_is_found() {
     for (harm, complaint) in [
-        ("UPDATE balances SET current_minor = 5 WHERE name LIKE 'name 4%'", "differs there"),
-        ("DELETE FROM audit_log WHERE actor LIKE 'actor 3%'", "is missing in the target"),
+        (
+            "UPDATE balances SET current_minor = 5 WHERE name LIKE 'name 4%'",
+            "differs there",
+        ),
+        (
+            "DELETE FROM audit_log WHERE actor LIKE 'actor 3%'",
+            "is missing in the target",
+        ),
         (
             "INSERT INTO feed_heads VALUES ('0199bbbb-0000-7000-8000-0000000000ff', 0)",
             "the totals of the source",
@@ -336,13 +386,19 @@ async fn a_row_that_differs_or_is_one_too_many_is_found() {
         let source = Installation::with(&[], 0).await;
         let target = TestStore::postgres().await;
         let mut is_harmed = false;
-        let failed = copy(&order(&source.file(), &target), target.now(), &mut |progress| {
-            if progress.verifies && !is_harmed {
-                is_harmed = true;
-                let harm = target.execute(harm);
-                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(harm));
-            }
-        })
+        let failed = copy(
+            &order(&source.file(), &target),
+            target.now(),
+            &mut |progress| {
+                if progress.verifies && !is_harmed {
+                    is_harmed = true;
+                    let harm = target.execute(harm);
+                    tokio::task::block_in_place(|| {
+                        tokio::runtime::Handle::current().block_on(harm)
+                    });
+                }
+            },
+        )
         .await
         .unwrap_err();
         assert!(failed.to_string().contains(complaint), "{failed}");
@@ -357,8 +413,14 @@ async fn only_from_sqlite_to_postgres() {
     let DatabaseUrl::Postgres(url) = db.url() else {
         panic!("not a server");
     };
-    for (from, to) in [(url.as_str(), "sqlite://other.db"), ("sqlite://a.db", "sqlite://b.db")] {
+    for (from, to) in [
+        (url.as_str(), "sqlite://other.db"),
+        ("sqlite://a.db", "sqlite://b.db"),
+    ] {
         let refused = place.fails(2, &["copy", "--from", from, "--to", to], "");
-        assert!(refused.contains("from sqlite://PATH") && !refused.contains(&url), "{refused}");
+        assert!(
+            refused.contains("from sqlite://PATH") && !refused.contains(&url),
+            "{refused}"
+        );
     }
 }

@@ -30,18 +30,30 @@ fn digest() -> String {
 
 /// Literals that differ between the databases.
 fn now(db: &TestStore) -> &'static str {
-    if db.is_sqlite() { "1700000000000000" } else { "to_timestamp(1700000000)" }
+    if db.is_sqlite() {
+        "1700000000000000"
+    } else {
+        "to_timestamp(1700000000)"
+    }
 }
 
 fn bytes(db: &TestStore, text: &str) -> String {
     let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-    if db.is_sqlite() { format!("x'{hex}'") } else { format!("'\\x{hex}'") }
+    if db.is_sqlite() {
+        format!("x'{hex}'")
+    } else {
+        format!("'\\x{hex}'")
+    }
 }
 
 /// Everything of a partner's rows (`Some`), or of rows without one, as text.
 async fn everything_of(db: &TestStore, partner: Option<PartnerId>) -> String {
     let condition = partner.map_or("IS NULL".to_owned(), |id| format!("= '{id}'"));
-    let body = if db.is_sqlite() { "CAST(body AS TEXT)" } else { "encode(body, 'escape')" };
+    let body = if db.is_sqlite() {
+        "CAST(body AS TEXT)"
+    } else {
+        "encode(body, 'escape')"
+    };
     let mut all = String::new();
     let inbox = format!("{body}, note, news, digest");
     for (table, columns) in [
@@ -66,7 +78,15 @@ async fn everything_of(db: &TestStore, partner: Option<PartnerId>) -> String {
 fn erase(place: &Place, partner: PartnerId) -> Value {
     let id = partner.to_string();
     place.json(
-        &["partner", "erase-msisdn", "--partner", &id, "--msisdn", "+254 712 345 678", "--json"],
+        &[
+            "partner",
+            "erase-msisdn",
+            "--partner",
+            &id,
+            "--msisdn",
+            "+254 712 345 678",
+            "--json",
+        ],
         "",
     )
 }
@@ -87,7 +107,8 @@ async fn a_number_is_blanked_everywhere(db: TestStore) {
     let (partner, other) = (db.partner().await, db.partner().await);
     for owner in [partner, other] {
         let payment = db.register(registration_with(owner, "R1", "C1")).await;
-        db.receive(stk(owner, "C1", ResultClass::Success, db.now())).await;
+        db.receive(stk(owner, "C1", ResultClass::Success, db.now()))
+            .await;
         db.execute(&format!(
             "UPDATE transactions SET account_reference = '0712345678', customer_id = '+{NUMBER}', payer_key = '{}', \
              result_description = 'Paid by {NUMBER}.' WHERE partner_id = '{owner}' AND id = '{}'",
@@ -111,7 +132,12 @@ async fn a_number_is_blanked_everywhere(db: TestStore) {
             now(&db)
         ))
         .await;
-        callback(&db, Some(owner), &format!("{{\"Phone\":{NUMBER},\"Till\":\"0712345678\"}}")).await;
+        callback(
+            &db,
+            Some(owner),
+            &format!("{{\"Phone\":{NUMBER},\"Till\":\"0712345678\"}}"),
+        )
+        .await;
     }
     callback(&db, None, &format!("MSISDN={}", digest().to_uppercase())).await;
     let mut stranger = registration(partner, "R2");
@@ -123,22 +149,50 @@ async fn a_number_is_blanked_everywhere(db: TestStore) {
 
     let place = Place::new(&db);
     let done = erase(&place, partner);
-    assert_eq!((&done["done"], &done["open"]), (&json!(true), &json!(0)), "{done}");
+    assert_eq!(
+        (&done["done"], &done["open"]),
+        (&json!(true), &json!(0)),
+        "{done}"
+    );
     assert_eq!(
         done["erased"],
         json!({"transactions": 1, "events": 2, "payments": 1, "delivery_attempts": 1, "callbacks": 2})
     );
     let mine = everything_of(&db, Some(partner)).await + &everything_of(&db, None).await;
-    for trace in ["712345678", &digest(), &digest().to_uppercase(), "old digest"] {
+    for trace in [
+        "712345678",
+        &digest(),
+        &digest().to_uppercase(),
+        "old digest",
+    ] {
         assert!(!mine.contains(trace), "{trace}: {mine}");
     }
-    assert!(mine.contains("254799999999") && mine.contains("2547*****678"), "{mine}");
-    assert!(mine.contains(r#"{\"Phone\":null,\"Till\":\"**********\"}"#), "{mine}");
-    assert_eq!(everything_of(&db, Some(other)).await, held, "another partner's rows");
+    assert!(
+        mine.contains("254799999999") && mine.contains("2547*****678"),
+        "{mine}"
+    );
+    assert!(
+        mine.contains(r#"{\"Phone\":null,\"Till\":\"**********\"}"#),
+        "{mine}"
+    );
+    assert_eq!(
+        everything_of(&db, Some(other)).await,
+        held,
+        "another partner's rows"
+    );
     // Nothing is left to be done, and the status can still be asked for.
-    assert!(erase(&place, partner)["erased"].as_object().unwrap().values().all(|count| *count == 0));
+    assert!(
+        erase(&place, partner)["erased"]
+            .as_object()
+            .unwrap()
+            .values()
+            .all(|count| *count == 0)
+    );
     let listed = db.list(partner, everything()).await;
-    assert_eq!((listed.total, listed.transactions[1].msisdn.clone()), (2, None));
+    assert_eq!(
+        (listed.total, listed.transactions[1].msisdn.clone()),
+        (2, None)
+    );
 }
 
 async fn what_may_still_change_keeps_its_number_until_it_is_final(db: TestStore) {
@@ -152,15 +206,27 @@ async fn what_may_still_change_keeps_its_number_until_it_is_final(db: TestStore)
     db.receive(early).await;
     let place = Place::new(&db);
     let kept = erase(&place, partner);
-    assert_eq!((&kept["done"], &kept["open"]), (&json!(false), &json!(1)), "{kept}");
+    assert_eq!(
+        (&kept["done"], &kept["open"]),
+        (&json!(false), &json!(1)),
+        "{kept}"
+    );
     assert_eq!(db.find(&payment).await.0.msisdn, Some(msisdn(12_345_678)));
     let body = everything_of(&db, Some(partner)).await;
-    assert!(body.contains(NUMBER), "a callback that waits is kept whole: {body}");
+    assert!(
+        body.contains(NUMBER),
+        "a callback that waits is kept whole: {body}"
+    );
 
-    db.receive(stk(partner, "C1", ResultClass::Success, db.now())).await;
+    db.receive(stk(partner, "C1", ResultClass::Success, db.now()))
+        .await;
     db.register(registration_with(partner, "R2", "C2")).await;
     let done = erase(&place, partner);
-    assert_eq!((&done["done"], &done["open"]), (&json!(true), &json!(0)), "{done}");
+    assert_eq!(
+        (&done["done"], &done["open"]),
+        (&json!(true), &json!(0)),
+        "{done}"
+    );
     assert_eq!(db.find(&payment).await.0.msisdn, None);
     let rest = everything_of(&db, Some(partner)).await;
     assert!(!rest.contains("712345678"), "{rest}");
@@ -171,13 +237,26 @@ async fn more_rows_than_one_batch_are_gone_through(db: TestStore) {
     let many = ERASURE_BATCH * 2 + 3;
     let id = uuid::Uuid::now_v7();
     let rows: Vec<String> = (1..=many)
-        .map(|number| format!("('{partner}', '{id}', {number}, {}, 5, 500, '{NUMBER} is busy', NULL)", now(&db)))
+        .map(|number| {
+            format!(
+                "('{partner}', '{id}', {number}, {}, 5, 500, '{NUMBER} is busy', NULL)",
+                now(&db)
+            )
+        })
         .collect();
     let columns = "partner_id, delivery_id, number, at, duration_ms, status, error, response";
-    db.execute(&format!("INSERT INTO delivery_attempts ({columns}) VALUES {}", rows.join(", "))).await;
+    db.execute(&format!(
+        "INSERT INTO delivery_attempts ({columns}) VALUES {}",
+        rows.join(", ")
+    ))
+    .await;
     let done = erase(&Place::new(&db), partner);
     assert_eq!(done["erased"]["delivery_attempts"], many);
-    assert_eq!(db.count("FROM delivery_attempts WHERE error = '************ is busy'").await, many);
+    assert_eq!(
+        db.count("FROM delivery_attempts WHERE error = '************ is busy'")
+            .await,
+        many
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,12 +264,41 @@ async fn a_number_without_its_country_is_refused() {
     let db = TestStore::sqlite().await;
     let id = db.partner().await.to_string();
     let place = Place::new(&db);
-    for (number, complaint) in [("0712345678", "without its country"), ("12", "is not a phone number")] {
-        let refused = place.fails(2, &["partner", "erase-msisdn", "--partner", &id, "--msisdn", number], "");
+    for (number, complaint) in [
+        ("0712345678", "without its country"),
+        ("12", "is not a phone number"),
+    ] {
+        let refused = place.fails(
+            2,
+            &[
+                "partner",
+                "erase-msisdn",
+                "--partner",
+                &id,
+                "--msisdn",
+                number,
+            ],
+            "",
+        );
         assert!(refused.contains(complaint), "{refused}");
     }
     let nobody = new_partner(db.now()).id.to_string();
-    let refused = place.fails(1, &["partner", "erase-msisdn", "--partner", &nobody, "--msisdn", NUMBER], "");
+    let refused = place.fails(
+        1,
+        &[
+            "partner",
+            "erase-msisdn",
+            "--partner",
+            &nobody,
+            "--msisdn",
+            NUMBER,
+        ],
+        "",
+    );
     assert!(refused.contains("there is no partner"), "{refused}");
-    assert_eq!(db.count("FROM audit_log WHERE action = 'partner.erase_msisdn'").await, 0);
+    assert_eq!(
+        db.count("FROM audit_log WHERE action = 'partner.erase_msisdn'")
+            .await,
+        0
+    );
 }

@@ -6,7 +6,10 @@ use ussd_status::vault::new_master_key;
 use crate::support::TestStore;
 use crate::support::program::{Place, customer, webhook_to_nobody};
 
-on_both_databases!(every_secret_moves_to_the_new_key, a_key_that_opens_nothing_changes_nothing);
+on_both_databases!(
+    every_secret_moves_to_the_new_key,
+    a_key_that_opens_nothing_changes_nothing
+);
 
 /// The previous key's line of `doctor`.
 fn doctor(place: &Place) -> String {
@@ -16,7 +19,9 @@ fn doctor(place: &Place) -> String {
     let line = findings
         .iter()
         .find(|finding| finding["check"] == "previous master key");
-    line.map_or_else(String::new, |line| format!("{} {}", line["verdict"], line["why"]))
+    line.map_or_else(String::new, |line| {
+        format!("{} {}", line["verdict"], line["why"])
+    })
 }
 
 async fn every_secret_moves_to_the_new_key(db: TestStore) {
@@ -24,7 +29,10 @@ async fn every_secret_moves_to_the_new_key(db: TestStore) {
     let before = Place::under(&old, &db, &[]);
     let customer = customer(&before);
     webhook_to_nobody(&before, &customer);
-    let listed = before.json(&["webhook", "list", "--partner", &customer.id, "--json"], "");
+    let listed = before.json(
+        &["webhook", "list", "--partner", &customer.id, "--json"],
+        "",
+    );
     let endpoint = listed["endpoints"][0]["id"].as_str().unwrap();
     before.json(&["webhook", "rotate-secret", endpoint, "--json"], "");
     assert_eq!(doctor(&before), "");
@@ -33,12 +41,19 @@ async fn every_secret_moves_to_the_new_key(db: TestStore) {
 
     let both = Place::under(&new, &db, &[("MASTER_KEY_PREVIOUS", &old)]);
     let service = both.serve();
-    assert!(doctor(&both).contains("3 values are still sealed under it"), "{}", doctor(&both));
+    assert!(
+        doctor(&both).contains("3 values are still sealed under it"),
+        "{}",
+        doctor(&both)
+    );
     let done = both.json(&["rekey", "--json"], "");
     assert_eq!((&done["resealed"], &done["values"]), (&3.into(), &3.into()));
     assert!(doctor(&both).contains("nothing is sealed under it"));
     let again = both.json(&["rekey", "--json"], "");
-    assert_eq!((&again["resealed"], &again["values"]), (&0.into(), &3.into()));
+    assert_eq!(
+        (&again["resealed"], &again["values"]),
+        (&0.into(), &3.into())
+    );
     drop(service);
 
     // The new key alone opens everything, the old one nothing.
