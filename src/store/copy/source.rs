@@ -17,10 +17,10 @@ use super::super::statement::Statement;
 use super::shape::Shape;
 use super::{BATCH_BYTES, BATCH_ROWS, COPIED, CopyError, SKIPPED, line};
 
-/// With this lock there is no shared memory beside the file: it cannot be had while another connection is open, and no
-/// other can be opened.
-const ALONE: &str = "PRAGMA busy_timeout = 500; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; \
-     PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -64000;";
+/// Of a file with a log beside it, as the service keeps it, no memory is shared then: it cannot be had while another
+/// connection is open, and no other can be opened.
+const ALONE: &str = "PRAGMA busy_timeout = 500; PRAGMA locking_mode = EXCLUSIVE; PRAGMA foreign_keys = ON; \
+     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -64000; BEGIN EXCLUSIVE; COMMIT";
 
 pub struct Source {
     conn: SqliteConnection,
@@ -37,7 +37,6 @@ impl Source {
         let mut conn = SqliteConnection::establish(path)
             .map_err(|error| CopyError::Refused(format!("{path}: {error}")))?;
         conn.batch_execute(ALONE)
-            .and_then(|()| conn.batch_execute("BEGIN IMMEDIATE; COMMIT"))
             .map_err(|error| in_use(path, &error))?;
         conn.run_pending_migrations(MIGRATIONS)
             .map_err(|error| CopyError::Refused(format!("{path}: {error}")))?;

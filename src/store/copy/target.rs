@@ -160,8 +160,19 @@ impl Target {
     pub async fn begin(&mut self, stamp: &str, restart: bool) -> Result<bool, CopyError> {
         self.read_reached().await?;
         let is_begun = !self.reached.is_empty();
+        let before = self
+            .reached
+            .values()
+            .find(|reached| reached.source != stamp)
+            .map(|reached| reached.source.clone());
         if is_begun && self.is_finished() {
-            return Ok(true);
+            return match before {
+                None => Ok(true),
+                Some(before) => Err(CopyError::Refused(format!(
+                    "the target holds other data: a finished copy of another file, or of this one before it was \
+                     written to ({before}, now {stamp})"
+                ))),
+            };
         }
         if is_begun && restart {
             Statement::new(format!("TRUNCATE {}, copied_tables", COPIED.join(", ")))
@@ -169,16 +180,11 @@ impl Target {
                 .await
                 .map_err(failed)?;
         } else if is_begun {
-            let before = self
-                .reached
-                .values()
-                .find(|reached| reached.source != stamp);
             return match before {
                 None => Ok(true),
                 Some(before) => Err(CopyError::Refused(format!(
-                    "the source has changed since the copy began (then {}, now {stamp}). Run the command with \
-                     --restart: it empties the target, which holds nothing but that copy, and begins anew",
-                    before.source
+                    "the source has changed since the copy began ({before}, now {stamp}). Run the command with \
+                     --restart: it empties the target, which holds nothing but that copy, and begins anew"
                 ))),
             };
         } else {

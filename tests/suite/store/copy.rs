@@ -23,6 +23,7 @@ const FEW: usize = 7;
 
 /// Columns of text in which not every text is allowed.
 const WORDS: [(&str, &str, &str); 9] = [
+    ("partners", "currency", "KES"),
     ("provider_accounts", "provider", "clickpesa"),
     ("provider_accounts", "environment", "production"),
     ("transactions", "provider", "mpesa"),
@@ -31,7 +32,6 @@ const WORDS: [(&str, &str, &str); 9] = [
     ("payments", "outcome", "unknown"),
     ("counters", "period", "day"),
     ("deliveries", "state", "dead"),
-    ("copied_tables", "name", ""),
 ];
 
 fn tables() -> Tables {
@@ -224,11 +224,8 @@ async fn every_row_arrives_as_it_was() {
     };
     assert_eq!(sums("counters.amount_minor"), sum.to_string());
     assert_eq!(sums("feed_heads.last_sequence"), sum.to_string());
-    assert_eq!(
-        std::fs::read(source.file()).unwrap(),
-        before,
-        "the source was written to"
-    );
+    let after = std::fs::read(source.file()).unwrap();
+    assert!(after == before, "the source was written to");
     let lines = target
         .count("FROM audit_log WHERE action = 'database.copy'")
         .await;
@@ -345,10 +342,7 @@ async fn a_source_that_changed_is_copied_anew_only_when_told() {
     let source = Installation::with(&[], 0).await;
     let target = TestStore::postgres().await;
     run(&source.file(), &target).await.unwrap();
-    target
-        .execute("UPDATE copied_tables SET finished_at = NULL")
-        .await;
-    // One more row in the file, as a service would leave it.
+    // One row fewer in the file, as a service would leave it.
     source
         .db
         .execute("DELETE FROM balances WHERE rowid = 1")
@@ -358,10 +352,16 @@ async fn a_source_that_changed_is_copied_anew_only_when_told() {
         panic!("not a file");
     };
     backup(&path, &source.file()).unwrap();
-    let refused = refusal(&source.file(), &target).await;
-    assert!(refused.contains("--restart"), "{refused}");
     let mut anew = order(&source.file(), &target);
     anew.restart = true;
+    // A finished copy is an installation, and no command empties one.
+    let refused = copy(&anew, target.now(), &mut |_| {}).await.unwrap_err();
+    assert!(refused.to_string().contains("holds other data"), "{refused}");
+    target
+        .execute("UPDATE copied_tables SET finished_at = NULL")
+        .await;
+    let refused = refusal(&source.file(), &target).await;
+    assert!(refused.contains("--restart"), "{refused}");
     let done = copy(&anew, target.now(), &mut |_| {}).await.unwrap();
     assert!(!done.resumed);
     is_the_same(&source.db, &target).await;
