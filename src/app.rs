@@ -16,12 +16,14 @@ use tokio_util::task::TaskTracker;
 use crate::domain::asking::AskSchedule;
 use crate::domain::clock::Clock;
 use crate::feed::Feed;
-use crate::http::{self, Keys, Proxies, Quotas, State};
+use crate::http::{self, Keys, Polling, Proxies, Quotas, State};
 use crate::ingest::{Ingest, unclaimed};
+use crate::instances::Instances;
 use crate::payments::Payments;
 use crate::payments::accounts::Accounts;
 use crate::reconciliation::Reconciler;
 use crate::settings::Settings;
+use crate::statements::Statements;
 use crate::store::{self, HOUR_COUNTER_SPAN, Retention, Store, StoreError, StoreSettings};
 use crate::telemetry::UPKEEP_EVERY;
 use crate::vault::Vault;
@@ -70,7 +72,7 @@ pub async fn open_store(
     let settings = StoreSettings {
         url: settings.database_url.clone(),
         pool_size: settings.database_pool_size,
-        timeout: settings.database_timeout,
+        limits: settings.database_limits,
         reconcile_after: ask_schedule(settings).first_after,
     };
     store::open(settings, clock).await
@@ -135,6 +137,7 @@ pub struct Application {
     workers: TaskTracker,
     cancel: CancellationToken,
     feed: Feed,
+    instances: Instances,
     grace: Duration,
 }
 
@@ -167,6 +170,8 @@ impl Application {
             (workers.clone(), cancel.clone()),
         ));
         let (feed, waker) = Feed::open(Arc::clone(&store));
+        let instances = Instances::new(Arc::clone(&store), clock.as_ref());
+        workers.spawn(instances.clone().run(cancel.clone()));
         let sender = Sender::from_settings(settings)
             .map_err(|error| StartError::Settings(error.to_string()))?;
         let state = Data::new(State {
@@ -175,7 +180,9 @@ impl Application {
             webhook_allow_private: settings.webhook_allow_private,
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
+            statements: Statements::new(Arc::clone(&store)),
             feed: feed.clone(),
+            polling: Polling::new(Arc::clone(&store)),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),
                 Arc::clone(&vault),
@@ -198,6 +205,7 @@ impl Application {
                 .as_ref()
                 .is_some_and(|url| url.scheme() == "https"),
             quotas: quotas.clone(),
+            instances: instances.clone(),
         });
         let mut servers = Vec::new();
         let (address, server) = listen(settings.listen_addr, settings, state.clone(), false)?;
@@ -219,19 +227,21 @@ impl Application {
         );
         workers.spawn(reconciler.run(cancel.clone(), |_| {}));
         let dispatcher =
-            Dispatcher::new(Arc::clone(&store), Some(vault), Arc::clone(&clock), sender);
+            Dispatcher::new(Arc::clone(&store), Some(vault), Arc::clone(&clock), sender)
+                .among(instances.clone());
         workers.spawn(dispatcher.run(cancel.clone()));
         workers.spawn(waker.run(cancel.clone()));
         workers.spawn(unclaimed::run(
             Arc::clone(&store),
             Arc::clone(&clock),
+            instances.clone(),
             cancel.clone(),
         ));
         workers.spawn(keep_house(
             Arc::clone(&store),
             clock,
-            settings.clone(),
-            quotas,
+            (settings.clone(), quotas),
+            instances.clone(),
             cancel.clone(),
         ));
         workers.spawn(gauge(store, metrics, cancel.clone()));
@@ -243,6 +253,7 @@ impl Application {
             workers,
             cancel,
             feed,
+            instances,
             grace: settings.shutdown_grace,
         })
     }
@@ -260,6 +271,11 @@ impl Application {
     /// Where its long polls wait.
     pub fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    /// Who else works on its database.
+    pub fn instances(&self) -> &Instances {
+        &self.instances
     }
 
     /// The port, for a setting of `:0`.
@@ -327,14 +343,18 @@ fn listen(
     Ok((address, (handle, tokio::spawn(server))))
 }
 
-/// Removes what is old, a small batch at a time.
+/// Removes what is old, a small batch at a time; of several instances the eldest does.
 async fn keep_house(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    settings: Settings,
-    quotas: Quotas,
+    (settings, quotas): (Settings, Quotas),
+    instances: Instances,
     cancel: CancellationToken,
 ) {
+    tokio::select! {
+        () = cancel.cancelled() => return,
+        () = instances.known() => {}
+    }
     let before = |span: Duration| {
         chrono::Duration::from_std(span)
             .ok()
@@ -349,7 +369,7 @@ async fn keep_house(
             events_before: before(settings.retention_events),
             hours_before: clock.now() - HOUR_COUNTER_SPAN,
         };
-        loop {
+        while instances.is_eldest() {
             match store.remove_expired(retention).await {
                 Ok(0) => break,
                 Ok(rows) => metrics::counter!("ussd_status_expired_rows_total").increment(rows),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant as Deadline;
 use tokio_util::sync::CancellationToken;
 
@@ -160,11 +160,23 @@ impl Feed {
         }
     }
 
+    /// A place among the few that may look at the same time, for whoever reads more after it has waited. Always there:
+    /// the places are never closed.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.looks.acquire().await.ok()
+    }
+
     /// How many wait now.
     pub fn waiting(&self) -> usize {
         let waiting = self.0.lock();
         let counts = waiting.partners.values().map(|waited| waited.watches.len());
         counts.sum()
+    }
+
+    /// How many of them wait for this.
+    pub fn waiting_for(&self, key: WatchKey) -> usize {
+        let waiting = self.0.lock();
+        waiting.by_key.range((key, 0)..=(key, u64::MAX)).count()
     }
 
     /// Lets everybody go who waits now, and nobody wait from now on.

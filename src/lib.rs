@@ -6,7 +6,8 @@
 //! - [`domain`] is what a payment-status service *is*: transactions, the state machine, and in `domain::ledger` the
 //!   rules by which registrations and news change them. Pure; imports nothing of ours.
 //! - [`providers`] turns foreign words into the domain's, and our intent into foreign calls: one folder a provider, each
-//!   with its bodies, its result codes, its client. A new provider is a folder here, its line in `providers::folder` and
+//!   with its bodies, its result codes, its client; `providers::catalogue` says what results mean to the customer, in
+//!   English and Swahili. A new provider is a folder here, its line in `providers::folder` and
 //!   a word in `domain::transaction::Provider`. Imports `domain`.
 //! - [`store`] remembers. The traits are in `store/mod.rs`; `sqlite.rs` and `postgres.rs` are the two adapters;
 //!   `store/queries` is ordinary Diesel, written once and compiled for each; `search_sql.rs` and `store/ledger` are the
@@ -14,11 +15,15 @@
 //!   words in which they differ). `store::copy` moves a SQLite file to PostgreSQL, `store::backup` copies one, and
 //!   `store::upkeep` is what an operator does to all rows. Imports `domain`.
 //! - [`feed`] says what just changed to whoever waits for it. Imports `domain` and the traits of `store`.
+//! - [`instances`] knows who else works on this database: what is done once, and how the rest is shared out. Imports
+//!   `domain` and the traits of `store`.
 //! - [`vault`] seals secrets at rest. Imports nothing of ours.
 //! - [`ingest`] is a callback's way in. Imports the above.
 //! - [`payments`] starts payments: the intent is committed, the provider called, its answer written. `accounts` connects
 //!   a partner's accounts to their providers. Imports the above.
 //! - [`reconciliation`] asks providers about silent transactions, a pace an account. Imports the above.
+//! - [`statements`] writes the books: transactions out with control totals, histories in, a provider's own statement
+//!   held against the table. Imports `domain` and the traits of `store`.
 //! - [`webhooks`] tells partners: dispatcher, signature, sender with its address guard. Imports the above but `providers`.
 //! - [`http`] is the HTTP surface, thin; every route is in `http/mod.rs`. Imports all of the above.
 //! - [`simulator`] fakes both providers over real HTTP, for the demo and the tests. Imports nothing of ours: it must not
@@ -50,11 +55,13 @@ pub mod domain;
 pub mod feed;
 pub mod http;
 pub mod ingest;
+pub mod instances;
 pub mod payments;
 pub mod providers;
 pub mod reconciliation;
 pub mod settings;
 pub mod simulator;
+pub mod statements;
 pub mod store;
 pub mod telemetry;
 pub mod vault;

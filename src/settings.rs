@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use crate::domain::transaction::Provider;
-use crate::store::DatabaseUrl;
+use crate::store::{CONNECT_TIMEOUT, DatabaseLimits, DatabaseUrl};
 
 /// The addresses Safaricom posts callbacks from, as clients in production list them; configurable because they are
 /// known at second hand only.
@@ -93,8 +93,9 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// `DATABASE_POOL_SIZE`: connections for reading.
     pub database_pool_size: usize,
-    /// `DATABASE_TIMEOUT`: how long any one act at the database may take.
-    pub database_timeout: Duration,
+    /// `DATABASE_TIMEOUT`, `DATABASE_STATEMENT_TIMEOUT`, `DATABASE_CONNECT_TIMEOUT`, `DATABASE_POOL_WAIT`: how long any one
+    /// act at the database may take, and one statement, a connection to one host, the wait for a free connection.
+    pub database_limits: DatabaseLimits,
     /// `LOG_FORMAT`: `text` or `json`.
     pub log_format: Option<LogFormat>,
     /// `RUST_LOG`: which log lines.
@@ -249,12 +250,7 @@ impl Settings {
                 "a whole number from 1 to 1000 is",
                 |text| text.parse().ok().filter(|size| (1..=1_000).contains(size)),
             )?,
-            database_timeout: sources.parsed(
-                "DATABASE_TIMEOUT",
-                "5s",
-                "a number with its unit is, at least 100ms, such as 5s",
-                |text| at_least(text, DATABASE_TIMEOUT_MIN),
-            )?,
+            database_limits: database_limits(sources)?,
             log_format: optional(
                 sources,
                 "LOG_FORMAT",
@@ -312,6 +308,27 @@ fn database_url(sources: &Sources) -> Result<DatabaseUrl, SettingsError> {
             |(scheme, _)| format!("\"{scheme}://…\""),
         ),
         accepted,
+    })
+}
+
+/// What is not set is limited by `DATABASE_TIMEOUT` alone; a longer limit within it would never be reached.
+fn database_limits(sources: &Sources) -> Result<DatabaseLimits, SettingsError> {
+    let accepted = "a number with its unit is, at least 100ms, such as 5s";
+    let act = sources.parsed("DATABASE_TIMEOUT", "5s", accepted, |text| {
+        at_least(text, DATABASE_TIMEOUT_MIN)
+    })?;
+    let within = |name, default: Duration| {
+        let accepted = "a number with its unit is, at least 100ms and at most DATABASE_TIMEOUT";
+        let limit = optional(sources, name, accepted, |text| {
+            at_least(text, DATABASE_TIMEOUT_MIN).filter(|limit| *limit <= act)
+        })?;
+        Ok(limit.unwrap_or(default.min(act)))
+    };
+    Ok(DatabaseLimits {
+        act,
+        statement: within("DATABASE_STATEMENT_TIMEOUT", act)?,
+        connect: within("DATABASE_CONNECT_TIMEOUT", CONNECT_TIMEOUT)?,
+        pool_wait: within("DATABASE_POOL_WAIT", act)?,
     })
 }
 
@@ -438,6 +455,17 @@ mod tests {
             ("RETENTION_CALLBACKS", "0d", "at least 1h"),
             ("RETENTION_DELIVERIES", "1ms", "at least 1h"),
             ("DATABASE_TIMEOUT", "0s", "at least 100ms"),
+            (
+                "DATABASE_STATEMENT_TIMEOUT",
+                "6s",
+                "at most DATABASE_TIMEOUT",
+            ),
+            (
+                "DATABASE_CONNECT_TIMEOUT",
+                "1ms",
+                "at most DATABASE_TIMEOUT",
+            ),
+            ("DATABASE_POOL_WAIT", "long", "at most DATABASE_TIMEOUT"),
             ("RUST_LOG", "ussd_status=loud", "info,ussd_status=debug"),
             ("DATABASE_POOL_SIZE", "1.5", "whole number"),
             ("LOG_FORMAT", "xml", "text or json"),
@@ -447,6 +475,29 @@ mod tests {
             assert!(error.accepted.contains(accepted), "{error}");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn limits_of_the_database_follow_the_one_of_an_act() {
+        let limits = |pairs| read(pairs).unwrap().database_limits;
+        let seconds = |limits: DatabaseLimits| {
+            [
+                limits.act,
+                limits.statement,
+                limits.connect,
+                limits.pool_wait,
+            ]
+            .map(|limit| limit.as_secs())
+        };
+        assert_eq!(seconds(limits(&[])), [5, 5, 2, 5]);
+        assert_eq!(seconds(limits(&[("DATABASE_TIMEOUT", "1s")])), [1, 1, 1, 1]);
+        let all = [
+            ("DATABASE_TIMEOUT", "60s"),
+            ("DATABASE_STATEMENT_TIMEOUT", "50s"),
+            ("DATABASE_CONNECT_TIMEOUT", "4s"),
+            ("DATABASE_POOL_WAIT", "3s"),
+        ];
+        assert_eq!(seconds(limits(&all)), [60, 50, 4, 3]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 use tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 use ussd_status::domain::clock::SystemClock;
 use ussd_status::domain::search::BulkLookup;
-use ussd_status::store::{self, StoreSettings};
+use ussd_status::store::{self, DatabaseLimits, StoreSettings};
 
 use super::database::{Database, SQLITE_SET_UP, block_on, connect};
 use super::load::Measured;
@@ -36,7 +36,7 @@ pub fn bulk_statement(database: &Database, partner: &str) -> String {
         let settings = StoreSettings {
             url: database.store_url(),
             pool_size: 1,
-            timeout: Duration::from_secs(60),
+            limits: DatabaseLimits::of(Duration::from_secs(60)),
             reconcile_after: chrono::Duration::seconds(60),
         };
         let store = store::open(settings, Arc::new(SystemClock)).await.unwrap();

@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::output::JsonArguments;
-use super::{CliError, Output, progress};
+use super::progress::Progress;
+use super::{CliError, Output};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::settings::{Settings, Sources};
 use crate::store::DatabaseUrl;
@@ -45,16 +46,12 @@ pub async fn run(arguments: CopyArguments, mut sources: Sources) -> Result<(), C
             )));
         }
     };
-    let bar = progress::bar(Some(0));
+    // How much there is to do is known when both sides have been opened and counted.
+    let mut bar: Option<Progress> = None;
     let mut report = |progress: CopyProgress| {
-        bar.set_length(progress.of);
-        bar.set_position(progress.done);
-        let verb = if progress.verifies {
-            "verifying"
-        } else {
-            "copying"
-        };
-        bar.set_message(format!("{verb} {}", progress.table));
+        let verb = if progress.verifies { "verifying" } else { "copying" };
+        bar.get_or_insert_with(|| Progress::new(Some(progress.of)))
+            .stand_at(progress.done, || format!("{verb} {}", progress.table));
     };
     let order = CopyOrder {
         from,
@@ -62,7 +59,9 @@ pub async fn run(arguments: CopyArguments, mut sources: Sources) -> Result<(), C
         restart: arguments.restart,
     };
     let outcome = copy::copy(&order, SystemClock.now(), &mut report).await;
-    bar.finish_and_clear();
+    if let Some(bar) = bar {
+        bar.end();
+    }
     let done = outcome.map_err(|error| CliError::Failed(error.to_string()))?;
     answer(&done, arguments.output);
     Ok(())

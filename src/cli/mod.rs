@@ -3,10 +3,13 @@
 
 mod account;
 mod backup;
+mod check;
 mod copy;
 mod demo;
 mod doctor;
+mod export;
 mod healthcheck;
+mod import;
 mod key;
 mod migrate;
 mod output;
@@ -81,6 +84,10 @@ enum Command {
     Healthcheck(output::JsonArguments),
     /// Ask providers about silent transactions, as the service does by itself
     Reconcile(reconcile::ReconcileArguments),
+    /// A statement with control totals; with --check a provider's own statement is compared with the table
+    Export(export::ExportArguments),
+    /// Bring in a history (CSV or NDJSON); a second time changes nothing
+    Import(import::ImportArguments),
     /// The provider simulator alone: Daraja's and ClickPesa's own paths on one port
     Simulator(simulator::SimulatorArguments),
 }
@@ -159,6 +166,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), CliError> {
         Command::Doctor(output) => doctor::run(output, &sources).await,
         Command::Healthcheck(output) => healthcheck::run(output, &sources).await,
         Command::Reconcile(arguments) => reconcile::run(arguments, &sources).await,
+        Command::Export(arguments) => export::run(arguments, &sources).await,
+        Command::Import(arguments) => import::run(arguments, &sources).await,
         Command::Simulator(arguments) => simulator::run(arguments, &sources).await,
     }
 }

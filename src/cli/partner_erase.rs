@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::output::JsonArguments;
-use super::{CliError, Desk, Output, progress};
+use super::progress::Progress;
+use super::{CliError, Desk, Output};
 use crate::domain::erasure::Erasure;
 use crate::domain::identity::{PartnerId, hex};
 use crate::domain::msisdn::{Msisdn, MsisdnInput};
@@ -24,14 +25,12 @@ pub async fn run(
     // Before anything is done, so that a run that was killed is on record too; the number is masked.
     let audit = Desk::audit("partner.erase_msisdn", Some(partner), &msisdn);
     desk.store.record_audit(audit).await?;
-    let bar = progress::bar(None);
+    let bar = Progress::new(None);
     let (mut erased, mut lines) = (Map::new(), Vec::new());
     let mut open = 0;
     for table in ErasedTable::ALL {
         let name = word(table);
-        bar.set_message(format!("{name}: rows looked at"));
-        bar.set_position(0);
-        let (mut count, mut from) = (0, None);
+        let (mut count, mut from, mut steps) = (0, None, 0);
         loop {
             let step = desk
                 .store
@@ -41,7 +40,11 @@ pub async fn run(
             if table == ErasedTable::Transactions {
                 open += step.kept;
             }
-            bar.inc(u64::try_from(ERASURE_BATCH).unwrap_or_default());
+            steps += 1;
+            bar.stand_at(steps, || {
+                let seen = steps * u64::try_from(ERASURE_BATCH).unwrap_or_default();
+                format!("{name}: {seen} rows looked at")
+            });
             from = step.next;
             if from.is_none() {
                 break;
@@ -50,7 +53,7 @@ pub async fn run(
         erased.insert(name.to_owned(), Value::from(count));
         lines.push(format!("{count:>8}  {name}"));
     }
-    bar.finish_and_clear();
+    bar.end();
     lines.push(if open == 0 {
         format!("{msisdn} is erased")
     } else {

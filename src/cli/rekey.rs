@@ -1,12 +1,12 @@
 //! `rekey`: every sealed value goes from the previous master key to the present one, row by row, while the service runs
 //! with both.
 
-use indicatif::ProgressBar;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::output::JsonArguments;
-use super::{CliError, Desk, Output, progress, vault};
+use super::progress::Progress;
+use super::{CliError, Desk, Output, vault};
 use crate::settings::{Settings, Sources};
 use crate::store::{Sealed, SealedColumn, Store};
 use crate::vault::Vault;
@@ -33,8 +33,7 @@ pub async fn run(output: JsonArguments, sources: &Sources) -> Result<(), CliErro
         ));
     }
     let desk = Desk::open(sources).await?;
-    let bar = progress::bar(None);
-    bar.set_message("sealed values");
+    let bar = Progress::new(None);
     let (mut resealed, mut last) = (0, Pass::default());
     for _ in 0..PASSES {
         last = pass(desk.store.as_ref(), &vault, &bar).await?;
@@ -43,7 +42,7 @@ pub async fn run(output: JsonArguments, sources: &Sources) -> Result<(), CliErro
             break;
         }
     }
-    bar.finish_and_clear();
+    bar.end();
     let audit = Desk::audit("rekey", None, format!("{resealed} values"));
     desk.store.record_audit(audit).await?;
     if last.changed_meanwhile > 0 {
@@ -85,10 +84,12 @@ async fn walk(
     Ok(())
 }
 
-async fn pass(store: &dyn Store, vault: &Vault, seen: &ProgressBar) -> Result<Pass, CliError> {
+async fn pass(store: &dyn Store, vault: &Vault, bar: &Progress) -> Result<Pass, CliError> {
     let mut found = Pass::default();
+    let mut seen = 0;
     walk(store, async |sealed| {
-        seen.inc(1);
+        seen += 1;
+        bar.stand_at(seen, || format!("{seen} sealed values"));
         let count = match anew(vault, &sealed)? {
             None => &mut found.current,
             Some(by) => {

@@ -5,9 +5,12 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::output::JsonArguments;
-use super::webhook_changes::{self, UpdateArguments, actor, endpoints, known_events, pace};
+use super::webhook_changes::{
+    self, UpdateArguments, actor, endpoints, known_events, pace, show_key,
+};
 use super::webhook_deliveries::{self, DeliveriesArguments, ReplayArguments};
 use super::{CliError, Desk, Output, webhook_check, webhook_listen};
+use crate::domain::delivery::SignatureScheme;
 use crate::domain::identity::{EndpointId, PartnerId};
 use crate::settings::Sources;
 use crate::webhooks::endpoints::NewEndpoint;
@@ -35,6 +38,10 @@ pub enum WebhookCommand {
         /// Deliveries a second at most, 1 to 1000; no limit unless told
         #[arg(long, value_name = "PER_SECOND")]
         rate: Option<u32>,
+        /// How webhooks are signed: v1, with a secret that is shown this once, or v1a, with a private key whose public
+        /// half verifies; v1 unless told
+        #[arg(long)]
+        signature: Option<SignatureScheme>,
         #[command(flatten)]
         output: JsonArguments,
     },
@@ -102,6 +109,7 @@ pub async fn run(command: WebhookCommand, sources: &Sources) -> Result<(), CliEr
             description,
             concurrency,
             rate,
+            signature,
             output,
         } => {
             let new = NewEndpoint {
@@ -109,6 +117,7 @@ pub async fn run(command: WebhookCommand, sources: &Sources) -> Result<(), CliEr
                 events: known_events(events)?,
                 description,
                 pace: pace(concurrency, rate)?,
+                signature: signature.unwrap_or_default(),
             };
             create(sources, partner, new, output).await
         }
@@ -116,7 +125,7 @@ pub async fn run(command: WebhookCommand, sources: &Sources) -> Result<(), CliEr
             list(&Desk::open(sources).await?, partner, output).await
         }
         WebhookCommand::Listen(arguments) => webhook_listen::run(arguments, sources).await,
-        WebhookCommand::Check(arguments) => webhook_check::run(arguments).await,
+        WebhookCommand::Check(arguments) => webhook_check::run(arguments, sources).await,
         WebhookCommand::Update(arguments) => webhook_changes::update(sources, arguments).await,
         WebhookCommand::Enable { id, output } => {
             webhook_changes::set_enabled(sources, id, true, output).await
@@ -151,15 +160,11 @@ async fn create(
     let (desk, endpoints) = endpoints(sources).await?;
     desk.partner(partner).await?;
     let (endpoint, secret) = endpoints.create(partner, new, &actor()).await?;
-    Output::answer(
-        output.json,
-        &json!({"id": endpoint.id.to_string(), "url": endpoint.url, "secret": secret.as_str()}),
-        &[
-            format!("endpoint {} {}", endpoint.id, endpoint.url),
-            format!("secret {}", secret.as_str()),
-            "The secret is shown this once.".to_owned(),
-        ],
-    );
+    let mut object = json!({"id": endpoint.id.to_string(), "url": endpoint.url});
+    let mut lines = vec![format!("endpoint {} {}", endpoint.id, endpoint.url)];
+    let secret = secret.as_ref().map(|secret| secret.as_str());
+    show_key(&endpoint, secret, &mut object, &mut lines);
+    Output::answer(output.json, &object, &lines);
     Ok(())
 }
 
@@ -179,6 +184,8 @@ async fn list(desk: &Desk, partner: PartnerId, output: JsonArguments) -> Result<
                 "enabled": endpoint.disabled_at.is_none(),
                 "concurrency": endpoint.pace.concurrency,
                 "rate_per_second": endpoint.pace.rate_per_second,
+                "signature": endpoint.signature().as_str(),
+                "public_key": endpoint.public_key,
                 "created_at": timestamp(endpoint.created_at),
             })
         })

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::output::JsonArguments;
 use super::{CliError, Desk, Output, vault};
 use crate::domain::delivery::{
-    ENDPOINT_CONCURRENCY_MAX, ENDPOINT_RATE_MAX, Endpoint, EndpointChange, Pace,
+    ENDPOINT_CONCURRENCY_MAX, ENDPOINT_RATE_MAX, Endpoint, EndpointChange, Pace, SignatureScheme,
 };
 use crate::domain::identity::EndpointId;
 use crate::domain::timeline::EVENT_TYPES;
@@ -39,6 +39,9 @@ pub struct UpdateArguments {
     /// Deliveries a second at most, 1 to 1000; 0 lifts the limit
     #[arg(long, value_name = "PER_SECOND")]
     rate: Option<u32>,
+    /// How webhooks are signed from now on: v1 (a secret) or v1a (a public key); the key before signs too for 24 hours
+    #[arg(long)]
+    signature: Option<SignatureScheme>,
     #[command(flatten)]
     output: JsonArguments,
 }
@@ -52,6 +55,15 @@ impl From<EndpointError> for CliError {
     }
 }
 
+impl From<SenderError> for CliError {
+    fn from(error: SenderError) -> Self {
+        match error {
+            SenderError::Authorities(error) => Self::Usage(error.to_string()),
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
 /// The desk, and what works on endpoints.
 ///
 /// # Errors
@@ -60,14 +72,33 @@ pub async fn endpoints(sources: &Sources) -> Result<(Desk, Endpoints), CliError>
     let settings = Settings::read(sources)?;
     let vault = Arc::new(vault(&settings)?);
     let allow_private = settings.webhook_allow_private;
-    let sender = Sender::from_settings(&settings).map_err(|error| match error {
-        SenderError::Authorities(error) => CliError::Usage(error.to_string()),
-        error => CliError::Failed(error.to_string()),
-    })?;
+    let sender = Sender::from_settings(&settings)?;
     let desk = Desk::open(sources).await?;
     let (store, clock) = (Arc::clone(&desk.store), Arc::clone(&desk.clock));
     let endpoints = Endpoints::new(store, vault, clock, sender, allow_private);
     Ok((desk, endpoints))
+}
+
+/// What an endpoint's receiver verifies with: the secret, this once, or the public key.
+pub fn show_key(
+    endpoint: &Endpoint,
+    secret: Option<&str>,
+    object: &mut Value,
+    lines: &mut Vec<String>,
+) {
+    let mut say = |name: &str, words: &str, key: &str| {
+        lines.push(format!("{words} {key}"));
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert(name.to_owned(), json!(key));
+        }
+    };
+    if let Some(public) = &endpoint.public_key {
+        say("public_key", "public key", public);
+    }
+    if let Some(secret) = secret {
+        say("secret", "secret", secret);
+        lines.push("The secret is shown this once.".to_owned());
+    }
 }
 
 /// Who does it, for the audit log.
@@ -135,10 +166,12 @@ pub async fn update(sources: &Sources, arguments: UpdateArguments) -> Result<(),
         enabled: None,
         concurrency: known_concurrency(arguments.concurrency)?,
         rate_per_second: known_rate(arguments.rate)?,
+        signature: arguments.signature,
+        key: None,
     };
     if change == EndpointChange::default() {
         return Err(CliError::Usage(
-            "nothing to change was given; accepted are --url, --event, --all-events, --description, --concurrency, --rate"
+            "nothing to change was given; accepted are --url, --event, --all-events, --description, --concurrency, --rate, --signature"
                 .to_owned(),
         ));
     }
@@ -168,14 +201,23 @@ async fn changed(
 ) -> Result<(), CliError> {
     let (_, endpoints) = endpoints(sources).await?;
     let known = found(&endpoints, id).await?;
-    endpoints
+    let is_rotation = change
+        .signature
+        .is_some_and(|signature| signature != known.signature());
+    let (endpoint, secret) = endpoints
         .update(known.partner_id, id, change, &actor())
         .await?;
-    Output::answer(
-        output.json,
-        &json!({"id": id.to_string(), "done": true}),
-        &[format!("endpoint {id} {word}")],
-    );
+    let mut object = json!({"id": id.to_string(), "done": true});
+    let mut lines = vec![format!("endpoint {id} {word}")];
+    if is_rotation {
+        show_key(
+            &endpoint,
+            secret.as_ref().map(|secret| secret.as_str()),
+            &mut object,
+            &mut lines,
+        );
+    }
+    Output::answer(output.json, &object, &lines);
     Ok(())
 }
 
@@ -191,18 +233,21 @@ pub async fn rotate_secret(
         .await?;
     let until = endpoint
         .previous_secret
+        .as_ref()
         .map(|previous| super::timestamp(previous.until));
-    Output::answer(
-        output.json,
-        &json!({"id": id.to_string(), "secret": secret.as_str(), "previous_secret_until": until}),
-        &[
-            format!("secret {}", secret.as_str()),
-            format!(
-                "The secret is shown this once. The one before signs too until {}.",
-                until.as_deref().unwrap_or_default()
-            ),
-        ],
+    let mut object = json!({"id": id.to_string(), "previous_secret_until": until});
+    let mut lines = Vec::new();
+    show_key(
+        &endpoint,
+        secret.as_ref().map(|secret| secret.as_str()),
+        &mut object,
+        &mut lines,
     );
+    lines.push(format!(
+        "The one before signs too until {}.",
+        until.as_deref().unwrap_or_default()
+    ));
+    Output::answer(output.json, &object, &lines);
     Ok(())
 }
 

@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::JsonArguments;
-use super::webhook_listen::sender;
 use super::{CliError, Output};
 use crate::domain::clock::SystemClock;
+use crate::settings::{Settings, Sources};
 use crate::webhooks::trial::{Finding, examine};
-use crate::webhooks::{Secret, address_guard};
+use crate::webhooks::{Secret, Sender, address_guard};
 
 /// Its flags.
 #[derive(Debug, Args)]
@@ -26,11 +26,11 @@ pub struct CheckArguments {
 }
 
 /// Sends the five; exit 1 if the receiver takes one wrongly.
-pub async fn run(arguments: CheckArguments) -> Result<(), CliError> {
+pub async fn run(arguments: CheckArguments, sources: &Sources) -> Result<(), CliError> {
     // The operator typed the address: private ones are what this is for.
     let url = address_guard::check_url(&arguments.url, true)
         .map_err(|error| CliError::Usage(format!("URL: {error}")))?;
-    let sender = sender()?;
+    let sender = Sender::to_a_typed_address(&Settings::read(sources)?)?;
     let secret = secret(arguments.secret, arguments.output.json)?;
     let findings = examine(&sender, url.as_str(), &secret, &SystemClock).await;
     let failed = findings.iter().filter(|one| !one.is_passed()).count();

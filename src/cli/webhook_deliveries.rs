@@ -26,7 +26,7 @@ pub struct DeliveriesArguments {
     #[arg(long, default_value_t = DELIVERIES_DEFAULT_LIMIT)]
     limit: i64,
     /// A next_cursor of an earlier answer
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     cursor: Option<i64>,
     #[command(flatten)]
     output: JsonArguments,
@@ -106,8 +106,8 @@ fn object(delivery: &DeliveryRecord) -> Value {
         .collect();
     json!({
         "id": delivery.id.to_string(),
-        "transaction_id": delivery.transaction_id.to_string(),
-        "sequence": delivery.sequence,
+        "transaction_id": delivery.transaction_id.map(|id| id.to_string()),
+        "sequence": delivery.place_in_feed(),
         "type": delivery.event_type,
         "state": delivery.state.as_str(),
         "created_at": timestamp(delivery.created_at),
@@ -125,10 +125,11 @@ fn line(delivery: &DeliveryRecord) -> String {
         );
         format!("  attempt {}: {outcome}", attempt.number)
     });
+    let place = delivery.place_in_feed().map(|place| place.to_string());
     format!(
         "{}  {}  {}  {}{}",
         delivery.id,
-        delivery.sequence,
+        place.as_deref().unwrap_or("–"),
         delivery.event_type.as_deref().unwrap_or("–"),
         delivery.state,
         last.unwrap_or_default()

@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 use super::serve::cancel_on_signal;
 use super::{CliError, Desk, Output};
 use crate::domain::identity::PartnerId;
-use crate::settings::Sources;
+use crate::settings::{Settings, Sources};
 use crate::webhooks::relay::{Relay, Told};
-use crate::webhooks::{Limits, Secret, Sender, address_guard};
+use crate::webhooks::{Secret, Sender, address_guard};
 
 /// Its flags.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub async fn run(arguments: ListenArguments, sources: &Sources) -> Result<(), Cl
     // The operator typed the address: private ones are what this is for.
     let url = address_guard::check_url(&arguments.forward_to, true)
         .map_err(|error| CliError::Usage(format!("--forward-to: {error}")))?;
-    let sender = sender()?;
+    let sender = Sender::to_a_typed_address(&Settings::read(sources)?)?;
     let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
     let desk = Desk::open(sources).await?;
@@ -56,11 +56,6 @@ pub async fn run(arguments: ListenArguments, sources: &Sources) -> Result<(), Cl
     }
     Output::line(&format!("go on with --after {}", relay.after));
     Ok(())
-}
-
-/// A client for an address that the operator typed.
-pub fn sender() -> Result<Sender, CliError> {
-    Sender::new(true, Limits::default()).map_err(|error| CliError::Failed(error.to_string()))
 }
 
 async fn newest(desk: &Desk, partner: PartnerId) -> Result<i64, CliError> {

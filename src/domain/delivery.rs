@@ -1,10 +1,14 @@
 //! Telling a partner: endpoints, deliveries, attempts and when to try again.
 
+use std::str::FromStr;
+
 use chrono::Duration;
 
 use super::clock::Instant;
 use super::identity::{DeliveryId, EndpointId, PartnerId, TransactionId};
+use super::notice::DisabledNotice;
 use super::timeline::StatusEvent;
+use super::transaction::WordError;
 
 /// Where a partner wants to be told.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,6 +37,49 @@ pub struct Endpoint {
     pub failing_since: Option<Instant>,
     /// How it wants to be sent to.
     pub pace: Pace,
+    /// The public half of the present key, `whpk_…`, where it chose [`SignatureScheme::V1a`].
+    pub public_key: Option<String>,
+}
+
+impl Endpoint {
+    /// How its messages are signed.
+    pub fn signature(&self) -> SignatureScheme {
+        match self.public_key {
+            None => SignatureScheme::V1,
+            Some(_) => SignatureScheme::V1a,
+        }
+    }
+}
+
+/// How messages are signed, of the two ways that Standard Webhooks 1.0 knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SignatureScheme {
+    /// With a secret that both sides have.
+    #[default]
+    V1,
+    /// With a private key that we have; the public one is no secret.
+    V1a,
+}
+
+impl SignatureScheme {
+    /// Its name, as signatures begin.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V1a => "v1a",
+        }
+    }
+}
+
+impl FromStr for SignatureScheme {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<Self, WordError> {
+        [Self::V1, Self::V1a]
+            .into_iter()
+            .find(|scheme| scheme.as_str() == text)
+            .ok_or(WordError("v1, v1a"))
+    }
 }
 
 /// A secret that was rotated away.
@@ -77,6 +124,21 @@ pub struct EndpointChange {
     pub concurrency: Option<u32>,
     /// Deliveries a second; `Some(None)` lifts the limit.
     pub rate_per_second: Option<Option<u32>>,
+    /// How its messages are signed.
+    pub signature: Option<SignatureScheme>,
+    /// What they are signed with where that changes.
+    pub key: Option<EndpointKey>,
+}
+
+/// What an endpoint's messages are signed with from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointKey {
+    /// The secret or the private key, encrypted under the master key.
+    pub sealed_secret: Vec<u8>,
+    /// The public half, if there is one.
+    pub public_key: Option<String>,
+    /// The key before signs too, before this.
+    pub previous_until: Instant,
 }
 
 /// An endpoint with something due.
@@ -120,11 +182,30 @@ pub struct ClaimedDelivery {
     /// To whom.
     pub endpoint: Endpoint,
     /// What.
-    pub event: StatusEvent,
+    pub message: Message,
     /// The number of attempts already made.
     pub attempts: u32,
     /// When it was first due.
     pub created_at: Instant,
+}
+
+/// What a delivery tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// An event of the feed.
+    Event(Box<StatusEvent>),
+    /// Another endpoint of the partner's was disabled.
+    Disabled(Box<DisabledNotice>),
+}
+
+impl Message {
+    /// When it happened.
+    pub fn at(&self) -> Instant {
+        match self {
+            Self::Event(event) => event.updated_at,
+            Self::Disabled(notice) => notice.disabled_at,
+        }
+    }
 }
 
 /// How an attempt ended.
@@ -167,6 +248,13 @@ pub enum AttemptVerdict {
     Gone,
     /// The endpoint has failed for [`FAILING_PATIENCE`] without one success: given up, and the endpoint is disabled.
     GivenUp,
+}
+
+impl AttemptVerdict {
+    /// Whether the endpoint is told nothing any more.
+    pub fn ends_endpoint(self) -> bool {
+        matches!(self, Self::Gone | Self::GivenUp)
+    }
 }
 
 /// How long a worker may hold a delivery: a killed process delays it no longer.

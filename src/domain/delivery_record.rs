@@ -56,11 +56,11 @@ pub struct DeliveryRecord {
     pub id: DeliveryId,
     /// To whom.
     pub endpoint_id: EndpointId,
-    /// Of which transaction.
-    pub transaction_id: TransactionId,
-    /// The event's place in the feed.
+    /// Of which transaction; a notice is of none.
+    pub transaction_id: Option<TransactionId>,
+    /// The event's place in the feed; of a notice, which has none, a number below zero.
     pub sequence: i64,
-    /// The event's type; none when the event itself is too old to be kept.
+    /// What is told; for events none when the event itself is too old to be kept.
     pub event_type: Option<String>,
     /// How it stands.
     pub state: DeliveryState,
@@ -74,6 +74,13 @@ pub struct DeliveryRecord {
     pub replayed_at: Option<Instant>,
     /// The attempts, the first first.
     pub attempts: Vec<AttemptRecord>,
+}
+
+impl DeliveryRecord {
+    /// The event's place in the feed; a notice has none.
+    pub fn place_in_feed(&self) -> Option<i64> {
+        (self.sequence > 0).then_some(self.sequence)
+    }
 }
 
 /// An attempt, as it is remembered.

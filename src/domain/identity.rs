@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Mutex;
 
-use uuid::{ContextV7, Timestamp, Uuid};
+use uuid::{ContextV7, NoContext, Timestamp, Uuid};
 
 use super::clock::Instant;
 
@@ -81,7 +81,24 @@ identifiers!(
     EndpointId,
     /// One event on its way to one endpoint.
     DeliveryId,
+    /// A running `serve` process.
+    InstanceId,
+    /// Something a partner is told that is no event.
+    NoticeId,
 );
+
+impl TransactionId {
+    /// An identifier for a transaction of the past: it sorts among those of its own time, and rows that are read together
+    /// lie together.
+    pub fn of_age(created_at: Instant) -> Self {
+        let seconds = u64::try_from(created_at.timestamp()).unwrap_or_default();
+        Self(Uuid::new_v7(Timestamp::from_unix(
+            NoContext,
+            seconds,
+            created_at.timestamp_subsec_nanos(),
+        )))
+    }
+}
 
 impl AccountId {
     /// Under which name the account's credentials are sealed.
@@ -107,6 +124,15 @@ mod tests {
         let now = SystemClock.now();
         let ids: Vec<Uuid> = (0..1_000).map(|_| new_uuid(now)).collect();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn an_id_of_the_past_sorts_among_those_of_its_time() {
+        let now = SystemClock.now();
+        let ids =
+            [3, 2, 1, 0].map(|hours| TransactionId::of_age(now - chrono::Duration::hours(hours)).0);
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
+        assert!(ids[2] < new_uuid(now));
     }
 
     #[test]

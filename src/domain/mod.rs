@@ -2,8 +2,10 @@
 //! Pure: no I/O, no serde, nothing of ours imported. Everything else translates to and from these types.
 
 pub mod account;
+pub mod allowance;
 pub mod asking;
 pub mod clock;
+pub mod completion;
 pub mod delivery;
 pub mod delivery_record;
 pub mod erasure;
@@ -11,6 +13,7 @@ pub mod identity;
 pub mod ledger;
 pub mod money;
 pub mod msisdn;
+pub mod notice;
 pub mod partner;
 pub mod payment;
 pub mod search;
@@ -18,5 +21,6 @@ pub mod statistics;
 pub mod status;
 pub mod status_update;
 pub mod timeline;
+pub mod totals;
 pub mod transaction;
 pub mod watch;

@@ -111,4 +111,6 @@ pub struct BulkLookup {
     pub conversation_ids: Vec<String>,
     /// The partner's own ids.
     pub client_request_ids: Vec<String>,
+    /// Receipts.
+    pub transaction_receipts: Vec<String>,
 }

@@ -32,6 +32,20 @@ pub enum Api {
     ClickpesaPayout,
 }
 
+impl Api {
+    /// Whose words the result of a transaction of this kind is in.
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::StkPush => Self::Stk,
+            Kind::B2c => Self::B2c,
+            Kind::C2b => Self::C2b,
+            Kind::Reversal => Self::Reversal,
+            Kind::UssdPush => Self::ClickpesaPayment,
+            Kind::Payout => Self::ClickpesaPayout,
+        }
+    }
+}
+
 /// The five classes of PROVIDERS 1.13.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResultClass {

@@ -33,10 +33,12 @@ pub enum TimelineKind {
     Conflict,
     /// The provider was asked until the time for it was over: a person must look.
     Stuck,
+    /// It was brought in with a history, with the status it had there: no news, and no event.
+    Imported,
 }
 
 impl TimelineKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Registered,
         Self::StatusChanged,
         Self::LateSuccess,
@@ -48,6 +50,7 @@ impl TimelineKind {
         Self::AmountMismatch,
         Self::Conflict,
         Self::Stuck,
+        Self::Imported,
     ];
 
     /// Whether a provider may tell the same again and again without anything moving: such a line is written once.
@@ -69,6 +72,7 @@ impl TimelineKind {
             Self::AmountMismatch => "amount_mismatch",
             Self::Conflict => "conflict",
             Self::Stuck => "stuck",
+            Self::Imported => "imported",
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::State;
 use super::authentication::AuthenticatedPartner;
 use super::error::{ApiError, ErrorCode};
+use super::expand::{self, Expand, Expansion};
 use super::request::{Fields, checked_text, json_object, quote};
 use super::wire::{PartnerBody, Timestamp, TransactionBody};
 use crate::domain::identity::TransactionId;
@@ -16,6 +17,12 @@ use crate::domain::search::{BulkLookup, MAX_BULK_IDS};
 use crate::domain::transaction::Transaction;
 
 const LISTS: [&str; 3] = ["transaction_ids", "conversation_ids", "client_request_ids"];
+const FIELDS: [&str; 4] = [
+    "transaction_ids",
+    "conversation_ids",
+    "client_request_ids",
+    expand::PARAMETER,
+];
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -48,10 +55,14 @@ pub async fn find(
 ) -> Result<HttpResponse, ApiError> {
     let fields = json_object(&request, payload).await?;
     let lookup = lookup(&fields)?;
+    let expand = Expand::of_fields(&fields)?;
     let found = state
         .store
         .find_transactions(partner.partner.id, lookup.clone())
         .await?;
+    let now = state.clock.now();
+    let expansion =
+        Expansion::of(&state, partner.partner.id, &found.transactions, expand, now).await?;
     let (ordered, not_found) = arrange(&found.transactions, &lookup);
     let answer = Answer {
         success: true,
@@ -67,9 +78,9 @@ pub async fn find(
             client_request_ids: lookup.client_request_ids,
         },
         count: ordered.len(),
-        transactions: ordered.into_iter().map(TransactionBody::from).collect(),
+        transactions: ordered.into_iter().map(|row| expansion.body(row)).collect(),
         not_found,
-        timestamp: Timestamp(state.clock.now()),
+        timestamp: Timestamp(now),
     };
     Ok(HttpResponse::Ok().json(answer))
 }
@@ -79,7 +90,7 @@ pub async fn find(
 /// # Errors
 /// VALIDATION_1001 to 1004.
 pub fn lookup(fields: &Fields) -> Result<BulkLookup, ApiError> {
-    fields.only(&LISTS)?;
+    fields.only(&FIELDS)?;
     let [ids, conversations, clients] = LISTS.map(|name| fields.texts(name));
     let (ids, conversations, clients) = (ids?, conversations?, clients?);
     let count = ids.len() + conversations.len() + clients.len();
@@ -119,6 +130,7 @@ pub fn lookup(fields: &Fields) -> Result<BulkLookup, ApiError> {
         transaction_ids,
         conversation_ids: texts("conversation_ids", conversations)?,
         client_request_ids: texts("client_request_ids", clients)?,
+        transaction_receipts: Vec::new(),
     })
 }
 

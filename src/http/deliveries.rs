@@ -24,8 +24,9 @@ const RANGE_FIELDS: [&str; 4] = ["since", "until", "only_failed", "dry_run"];
 #[derive(Serialize)]
 struct DeliveryBody<'a> {
     id: String,
-    transaction_id: String,
-    sequence: i64,
+    /// Null of a notice, as is `sequence`.
+    transaction_id: Option<String>,
+    sequence: Option<i64>,
     #[serde(rename = "type")]
     event_type: Option<&'a str>,
     state: &'static str,
@@ -51,8 +52,8 @@ impl<'a> From<&'a DeliveryRecord> for DeliveryBody<'a> {
         let is_pending = delivery.state == DeliveryState::Pending;
         Self {
             id: delivery.id.to_string(),
-            transaction_id: delivery.transaction_id.to_string(),
-            sequence: delivery.sequence,
+            transaction_id: delivery.transaction_id.map(|id| id.to_string()),
+            sequence: delivery.place_in_feed(),
             event_type: delivery.event_type.as_deref(),
             state: delivery.state.as_str(),
             next_attempt_at: is_pending.then_some(Timestamp(delivery.due_at)),
@@ -92,7 +93,10 @@ pub async fn list(
         state: query.parsed("state", "pending, delivered or dead", |text| {
             text.parse().ok()
         })?,
-        before: query.whole_number("cursor", 1..=i64::MAX)?,
+        before: query.parsed("cursor", "a next_cursor of an earlier answer", |text| {
+            // Below zero are notices, which come after all events.
+            text.parse().ok().filter(|_| !text.starts_with('+'))
+        })?,
         limit: query
             .whole_number("limit", 1..=DELIVERIES_MAX_LIMIT)?
             .unwrap_or(DELIVERIES_DEFAULT_LIMIT),

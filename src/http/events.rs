@@ -54,7 +54,11 @@ pub async fn list(
         })
     };
     let page = state.feed.look_until(partner, wait, look).await?;
-    Ok(HttpResponse::Ok().json(Answer {
+    let mut response = HttpResponse::Ok();
+    if let Some(applied) = wait::applied(&query, &request) {
+        response.insert_header(applied);
+    }
+    Ok(response.json(Answer {
         success: true,
         events: page.events.iter().map(EventBody::from).collect(),
         next_after: next_after(&page, after),

@@ -11,13 +11,19 @@ mod clickpesa;
 mod deliveries;
 mod error;
 mod events;
+mod expand;
+mod export;
 mod mpesa;
 mod observe;
 mod operation;
 mod pages;
 mod payments;
+mod polling;
 mod rate_limit;
 mod request;
+mod screen;
+mod shared_limit;
+mod status_search;
 mod transaction_status;
 mod transactions;
 mod wait;
@@ -38,8 +44,10 @@ use crate::domain::partner::Scope;
 use crate::domain::status_update::CallbackKind;
 use crate::feed::Feed;
 use crate::ingest::Ingest;
+use crate::instances::Instances;
 use crate::payments::Payments;
 use crate::settings::Settings;
+use crate::statements::Statements;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
@@ -49,9 +57,10 @@ pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
 pub use observe::observe;
 pub use operation::OPENAPI;
+pub use polling::Polling;
 pub use rate_limit::{Bucket, Quota};
 pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
-pub use transaction_status::decode_cursor;
+pub use status_search::decode_cursor;
 
 /// What handlers share.
 pub struct State {
@@ -65,8 +74,12 @@ pub struct State {
     pub vault: Arc<Vault>,
     /// Whether endpoints may be private.
     pub webhook_allow_private: bool,
+    /// Writes statements.
+    pub statements: Statements,
     /// Where long polls wait.
     pub feed: Feed,
+    /// When callers should ask again.
+    pub polling: Polling,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// The partners' webhook endpoints.
@@ -85,6 +98,8 @@ pub struct State {
     pub is_public_https: bool,
     /// The three quotas.
     pub quotas: Quotas,
+    /// Who else counts them.
+    pub instances: Instances,
 }
 
 /// The three quotas.
@@ -137,6 +152,13 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                     Scope::StatusRead,
                 )),
         )
+        .service(
+            resource("/api/ussd/transaction-status/screen", "GET").route(keyed(
+                web::get().to(screen::show),
+                get,
+                Scope::StatusRead,
+            )),
+        )
         .service(resource("/api/ussd/events", "GET").route(keyed(
             web::get().to(events::list),
             get,
@@ -147,6 +169,14 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
             write,
             Scope::PaymentsWrite,
         )))
+        // Before the ids, which it would be taken for.
+        .service(
+            resource("/api/ussd/transactions/export", "GET").route(keyed(
+                web::get().to(export::export),
+                write,
+                Scope::StatusRead,
+            )),
+        )
         .service(
             resource("/api/ussd/transactions/{id}", "GET, PATCH")
                 .route(keyed(
@@ -273,11 +303,15 @@ fn resource(path: &str, allow: &'static str) -> Resource {
     }))
 }
 
-/// A route for callers with a key: authentication outermost, then the quota, then the handler.
+/// A route for callers with a key: authentication outermost, then the quota (counted here or, with other instances,
+/// with them), then the handler.
 fn keyed(route: Route, quota: &Quota, scope: Scope) -> Route {
-    let told = quota.clone();
+    let (told, shared) = (quota.clone(), quota.clone());
     route
         .wrap(Governor::new(quota.config()))
+        .wrap(from_fn(move |request, next| {
+            shared_limit::share(request, next, shared.clone())
+        }))
         .wrap(from_fn(move |request, next| {
             rate_limit::tell(request, next, told.clone())
         }))

@@ -1,7 +1,7 @@
 //! The three quotas of a key: status reads, bulk reads, everything else. GCRA by actix-governor: the whole quota at
-//! once, refilled at that rate a minute.
+//! once, refilled at that rate a minute. With other instances on the same database `shared_limit` counts instead.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use actix_governor::governor::NotUntil;
 use actix_governor::governor::clock::{Clock as _, DefaultClock, QuantaInstant};
@@ -12,13 +12,13 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, HttpResponseBuilder, ResponseError};
+use uuid::Uuid;
 
 use super::authentication::AuthenticatedPartner;
 use super::error::{ApiError, ErrorCode};
+use super::shared_limit::{CountedTogether, SharedCount};
+use crate::domain::allowance::{Allowance, WINDOW};
 use crate::domain::identity::KeyId;
-
-/// The window the quotas are stated for.
-const WINDOW: Duration = Duration::from_secs(60);
 
 /// Which quota a route draws on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,8 @@ pub enum Bucket {
 }
 
 impl Bucket {
-    fn name(self) -> &'static str {
+    /// Its name in headers and in the database.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::Post => "post",
@@ -44,7 +45,9 @@ impl Bucket {
 /// A quota, counted over all workers of this process.
 #[derive(Clone)]
 pub struct Quota {
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
+    pub(super) allowance: Allowance,
+    pub(super) shared: Arc<SharedCount>,
     per_minute: u32,
     config: GovernorConfig<ByKey, StateInformationMiddleware>,
 }
@@ -55,10 +58,10 @@ impl Quota {
     /// # Errors
     /// If it is zero, or finer than a nanosecond.
     pub fn new(bucket: Bucket, per_minute: u32) -> Result<Self, String> {
-        let nanoseconds = WINDOW
-            .checked_div(per_minute)
-            .and_then(|interval| u64::try_from(interval.as_nanos()).ok())
-            .ok_or("a quota must be at least one request a minute")?;
+        let allowance =
+            Allowance::new(per_minute).ok_or("a quota must be at least one request a minute")?;
+        let nanoseconds =
+            u64::try_from(allowance.interval().as_nanos()).map_err(|error| error.to_string())?;
         let config = GovernorConfigBuilder::default()
             .nanoseconds_per_request(nanoseconds)
             .burst_size(per_minute)
@@ -68,6 +71,8 @@ impl Quota {
             .ok_or("the quota cannot be counted")?;
         Ok(Self {
             bucket,
+            allowance,
+            shared: Arc::default(),
             per_minute,
             config,
         })
@@ -81,6 +86,7 @@ impl Quota {
     /// Forgets keys whose quota is whole again; called every minute.
     pub fn forget_idle(&self) {
         self.config.limiter().retain_recent();
+        self.shared.forget_idle();
     }
 
     /// `RateLimit-Policy` and `RateLimit` in place of the middleware's own headers.
@@ -148,11 +154,22 @@ pub async fn tell(
 #[derive(Debug, Clone, Copy)]
 pub struct ByKey;
 
+/// In the place of the key where others count too.
+const COUNTED_TOGETHER: KeyId = KeyId(Uuid::nil());
+
 impl KeyExtractor for ByKey {
     type Key = KeyId;
     type KeyExtractionError = ApiError;
 
+    /// What is counted together with other instances is not counted here.
+    fn whitelisted_keys(&self) -> Vec<KeyId> {
+        vec![COUNTED_TOGETHER]
+    }
+
     fn extract(&self, request: &ServiceRequest) -> Result<KeyId, ApiError> {
+        if request.extensions().get::<CountedTogether>().is_some() {
+            return Ok(COUNTED_TOGETHER);
+        }
         request
             .extensions()
             .get::<AuthenticatedPartner>()

@@ -4,23 +4,22 @@ use std::collections::BTreeMap;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use super::State;
 use super::authentication::AuthenticatedPartner;
 use super::error::ApiError;
-use super::request::{Query, quote};
+use super::expand::{self, Expand, Expansion};
+use super::request::Query;
+use super::status_search::{self, encode_cursor};
+use super::wait;
 use super::wire::{Decimal, PartnerBody, Timestamp, TransactionBody};
-use crate::domain::identity::TransactionId;
 use crate::domain::money::Currency;
-use crate::domain::msisdn::{Country, MsisdnInput};
-use crate::domain::search::{Cursor, DEFAULT_PAGE_LIMIT, Filter, MAX_PAGE_LIMIT, Position, Search};
+use crate::domain::search::{Position, Search};
 use crate::domain::statistics::{CurrencyStatistics, Statistics, success_rate};
 use crate::store::Listing;
 
-const PARAMETERS: [&str; 12] = [
+const PARAMETERS: [&str; 14] = [
     "conversation_id",
     "client_request_id",
     "msisdn",
@@ -33,6 +32,8 @@ const PARAMETERS: [&str; 12] = [
     "offset",
     "cursor",
     "stats",
+    wait::PARAMETER,
+    expand::PARAMETER,
 ];
 
 #[derive(Serialize)]
@@ -161,12 +162,14 @@ pub async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::parse(request.query_string(), &PARAMETERS)?;
-    let search = search(&query)?;
+    let search = status_search::search(&query)?;
+    let wait = wait::time(&query, &request)?;
+    let expand = Expand::of_query(&query)?;
+    status_search::wait_for_news(&state, partner.partner.id, &search.filter, wait).await?;
     let now = state.clock.now();
-    let listing = state
-        .store
-        .list_transactions(partner.partner.id, search.clone(), now)
-        .await?;
+    let listing = status_search::listing(&state, partner.partner.id, &search, wait, now).await?;
+    let id = partner.partner.id;
+    let expansion = Expansion::of(&state, id, &listing.transactions, expand, now).await?;
     let offset = match search.position {
         Position::Offset(offset) => offset,
         Position::After(_) => 0,
@@ -187,13 +190,16 @@ pub async fn list(
         transactions: listing
             .transactions
             .iter()
-            .map(TransactionBody::from)
+            .map(|row| expansion.body(row))
             .collect(),
         statistics: statistics(&listing, &partner),
         status_definitions: STATUS_DEFINITIONS,
         timestamp: Timestamp(now),
     };
     let mut response = HttpResponse::Ok();
+    if let Some(applied) = wait::applied(&query, &request) {
+        response.insert_header(applied);
+    }
     if let Some(cursor) = next_cursor {
         response.insert_header(("Link", next_link(&request, &cursor)));
     }
@@ -228,88 +234,6 @@ fn query_body<'a>(query: &'a Query, search: &'a Search, offset: i64) -> QueryBod
     }
 }
 
-fn search(query: &Query) -> Result<Search, ApiError> {
-    let owned = |name: &str| query.value(name).map(str::to_owned);
-    let msisdns = query
-        .value("msisdn")
-        .map(|text| {
-            MsisdnInput::parse(text)
-                .map_err(|error| ApiError::field("msisdn", format!("{} {error}", quote(text))))
-        })
-        .transpose()?
-        .map(|input| match input {
-            MsisdnInput::International(msisdn) => vec![msisdn],
-            MsisdnInput::National(number) => vec![
-                number.in_country(Country::Kenya),
-                number.in_country(Country::Tanzania),
-            ],
-        })
-        .unwrap_or_default();
-    let filter = Filter {
-        conversation_id: owned("conversation_id"),
-        client_request_id: owned("client_request_id"),
-        msisdns,
-        transaction_id: query.parsed(
-            "transaction_id",
-            "a UUID such as bb8ab64c-e1aa-4f4f-aae3-54d9c84b0c26",
-            |text| text.parse().ok(),
-        )?,
-        status: query.parsed("status", "queued, accepted, success or failed", |text| {
-            text.parse().ok()
-        })?,
-        transaction_receipt: owned("transaction_receipt"),
-        from: query.instant("from")?,
-        to: query.instant("to")?,
-    };
-    let limit = query.whole_number("limit", 1..=MAX_PAGE_LIMIT)?;
-    let offset = query.whole_number("offset", 0..=i64::MAX)?;
-    let cursor = query.parsed(
-        "cursor",
-        "a next_cursor of an earlier answer",
-        decode_cursor,
-    )?;
-    let position = match (cursor, offset) {
-        (Some(_), Some(_)) => {
-            return Err(ApiError::field(
-                "offset",
-                "cannot be combined with cursor; send one of them",
-            ));
-        }
-        (Some(cursor), None) => Position::After(cursor),
-        (None, offset) => Position::Offset(offset.unwrap_or_default()),
-    };
-    let without = query.parsed("stats", "none", |text| (text == "none").then_some(()))?;
-    Ok(Search {
-        filter,
-        limit: limit.unwrap_or(DEFAULT_PAGE_LIMIT),
-        position,
-        with_statistics: without.is_none(),
-    })
-}
-
-/// A cursor is the last row's creation (microseconds since 1970) and id, sealed from nobody: it names a place in the
-/// partner's own list and nothing else.
-fn encode_cursor(cursor: Cursor) -> String {
-    let mut bytes = cursor.created_at.timestamp_micros().to_be_bytes().to_vec();
-    bytes.extend_from_slice(cursor.id.0.as_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// Reads a cursor; anything that [`encode_cursor`] would not write is none.
-pub fn decode_cursor(text: &str) -> Option<Cursor> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    let (micros, id) = bytes.split_first_chunk::<8>()?;
-    let created_at = chrono::DateTime::from_timestamp_micros(i64::from_be_bytes(*micros))?;
-    if !(1970..=9999).contains(&chrono::Datelike::year(&created_at)) {
-        return None;
-    }
-    let id = uuid::Uuid::from_slice(id).ok()?;
-    Some(Cursor {
-        created_at,
-        id: TransactionId(id),
-    })
-}
-
 /// The next page's address: the same query with the cursor in place of an offset.
 fn next_link(request: &HttpRequest, cursor: &str) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -320,30 +244,4 @@ fn next_link(request: &HttpRequest, cursor: &str) -> String {
     }
     query.append_pair("cursor", cursor);
     format!("<{}?{}>; rel=\"next\"", request.path(), query.finish())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::clock::{Clock, SystemClock};
-    use crate::domain::identity::new_uuid;
-
-    #[test]
-    fn a_cursor_is_read_back_as_it_was() {
-        let now = SystemClock.now();
-        let cursor = Cursor {
-            created_at: now,
-            id: TransactionId(new_uuid(now)),
-        };
-        assert_eq!(decode_cursor(&encode_cursor(cursor)), Some(cursor));
-        for wrong in [
-            "",
-            "!",
-            "AAAA",
-            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-            "f38AAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        ] {
-            assert_eq!(decode_cursor(wrong), None, "{wrong}");
-        }
-    }
 }

@@ -9,13 +9,13 @@ use serde_json::Value;
 use super::State;
 use super::authentication::AuthenticatedPartner;
 use super::error::{ApiError, ErrorCode};
+use super::expand::{self, Expand, Expansion};
 use super::request::{Fields, Query, json_object, missing, quote, wrong_type};
 use super::wire::TransactionBody;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::ledger::{Attachment, Command, Outcome, Refusal, Registration, TWIN_SPAN};
 use crate::domain::money::{Amount, MAX_AMOUNT_MINOR};
 use crate::domain::msisdn::{Msisdn, MsisdnInput};
-use crate::domain::timeline::TimelineEntry;
 use crate::domain::transaction::{IdField, Kind, Provider, ProviderIds, Transaction};
 
 const REGISTER_FIELDS: [&str; 14] = [
@@ -52,16 +52,11 @@ pub(super) fn answer(
     mut response: actix_web::HttpResponseBuilder,
     message: &'static str,
     transaction: &Transaction,
-    timeline: Option<&[TimelineEntry]>,
 ) -> HttpResponse {
-    let body = TransactionBody::from(transaction);
     response.json(Answer {
         success: true,
         message,
-        transaction: match timeline {
-            Some(timeline) => body.with_timeline(timeline),
-            None => body,
-        },
+        transaction: TransactionBody::from(transaction),
     })
 }
 
@@ -86,13 +81,11 @@ pub async fn register(
             HttpResponse::Created(),
             "Transaction registered",
             &transaction,
-            None,
         )),
         Outcome::Registered { transaction, .. } => Ok(answer(
             HttpResponse::Ok(),
             "Transaction was registered before",
             &transaction,
-            None,
         )),
         Outcome::Refused(refusal) => Err(refused(refusal)),
         Outcome::Attached(_) | Outcome::Answered(_) | Outcome::Recorded(_) => {
@@ -111,19 +104,26 @@ pub async fn find(
     request: HttpRequest,
     path: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    Query::parse(request.query_string(), &[])?;
+    let query = Query::parse(request.query_string(), &[expand::PARAMETER])?;
+    // The timeline is there in any case, and whole.
+    let expand = Expand {
+        timeline: false,
+        ..Expand::of_query(&query)?
+    };
     let id = transaction_id(&path)?;
+    let partner = partner.partner.id;
     let (transaction, timeline) = state
         .store
-        .find_transaction(partner.partner.id, id)
+        .find_transaction(partner, id)
         .await?
         .ok_or_else(unknown)?;
-    Ok(answer(
-        HttpResponse::Ok(),
-        "Transaction retrieved successfully",
-        &transaction,
-        Some(&timeline),
-    ))
+    let rows = std::slice::from_ref(&transaction);
+    let expansion = Expansion::of(&state, partner, rows, expand, state.clock.now()).await?;
+    Ok(HttpResponse::Ok().json(Answer {
+        success: true,
+        message: "Transaction retrieved successfully",
+        transaction: expansion.body(&transaction).with_timeline(&timeline),
+    }))
 }
 
 /// PATCH: the provider's ids, once they are known.
@@ -157,7 +157,6 @@ pub async fn attach(
             HttpResponse::Ok(),
             "Transaction updated",
             &transaction,
-            None,
         )),
         Outcome::Refused(refusal) => Err(refused(refusal)),
         Outcome::Registered { .. } | Outcome::Answered(_) | Outcome::Recorded(_) => {

@@ -29,6 +29,15 @@ pub fn time(query: &Query, request: &HttpRequest) -> Result<Duration, ApiError> 
     ))
 }
 
+/// `Preference-Applied` (RFC 7240) for an answer that waits because the header asked for it.
+pub fn applied(query: &Query, request: &HttpRequest) -> Option<(&'static str, String)> {
+    if query.value(PARAMETER).is_some() {
+        return None;
+    }
+    let seconds = preferred(request).ok().flatten()?;
+    Some(("preference-applied", format!("{PARAMETER}={seconds}")))
+}
+
 fn preferred(request: &HttpRequest) -> Result<Option<i64>, ApiError> {
     for value in request.headers().get_all(HEADER) {
         let text = String::from_utf8_lossy(value.as_bytes());

@@ -12,26 +12,28 @@ use super::request::{Fields, Query, checked_text, json_object, no_body, quote, w
 use super::wire::Timestamp;
 use crate::domain::clock::Instant;
 use crate::domain::delivery::{
-    ENDPOINT_CONCURRENCY_MAX, ENDPOINT_RATE_MAX, Endpoint, EndpointChange, Pace,
+    ENDPOINT_CONCURRENCY_MAX, ENDPOINT_RATE_MAX, Endpoint, EndpointChange, Pace, SignatureScheme,
 };
 use crate::domain::identity::EndpointId;
 use crate::domain::timeline::EVENT_TYPES;
 use crate::webhooks::endpoints::{Actor, EndpointError, NewEndpoint, previous_until};
 
-const CREATE_FIELDS: [&str; 5] = [
+const CREATE_FIELDS: [&str; 6] = [
     "url",
     "events",
     "description",
     "concurrency",
     "rate_per_second",
+    "signature",
 ];
-const CHANGE_FIELDS: [&str; 6] = [
+const CHANGE_FIELDS: [&str; 7] = [
     "url",
     "events",
     "enabled",
     "description",
     "concurrency",
     "rate_per_second",
+    "signature",
 ];
 
 #[derive(Serialize)]
@@ -46,6 +48,9 @@ struct WebhookBody<'a> {
     failing_since: Option<Timestamp>,
     concurrency: u32,
     rate_per_second: Option<u32>,
+    signature: &'static str,
+    /// Null unless `signature` is v1a.
+    public_key: Option<&'a str>,
     previous_secret_until: Option<Timestamp>,
     created_at: Timestamp,
 }
@@ -62,6 +67,8 @@ impl<'a> WebhookBody<'a> {
             failing_since: endpoint.failing_since.map(Timestamp),
             concurrency: endpoint.pace.concurrency,
             rate_per_second: endpoint.pace.rate_per_second,
+            signature: endpoint.signature().as_str(),
+            public_key: endpoint.public_key.as_deref(),
             previous_secret_until: previous_until(endpoint, now).map(Timestamp),
             created_at: Timestamp(endpoint.created_at),
         }
@@ -92,7 +99,7 @@ fn answer(
     })
 }
 
-/// POST: 201 with the secret, this once.
+/// POST: 201 with the secret, this once; with the public key where that verifies.
 ///
 /// # Errors
 /// VALIDATION_1002, VALIDATION_1003, CONFLICT_1001 when the partner has as many as it may; the database's.
@@ -112,14 +119,19 @@ pub async fn create(
             concurrency: concurrency(&fields)?.unwrap_or(Pace::default().concurrency),
             rate_per_second: rate(&fields)?.flatten(),
         },
+        signature: signature(&fields)?.unwrap_or_default(),
     };
     let (endpoint, secret) = state
         .endpoints
         .create(partner.partner.id, new, &actor(&partner))
         .await?;
-    let message = "Webhook endpoint created; its secret is shown this once";
+    let message = match secret {
+        Some(_) => "Webhook endpoint created; its secret is shown this once",
+        None => "Webhook endpoint created; its public key is shown at any time",
+    };
     let response = HttpResponse::Created();
-    Ok(answer(&state, response, message, &endpoint, Some(&secret)))
+    let secret = secret.as_ref().map(|secret| secret.as_str());
+    Ok(answer(&state, response, message, &endpoint, secret))
 }
 
 /// GET: all of them, oldest first.
@@ -162,7 +174,7 @@ pub async fn find(
     Ok(answer(&state, HttpResponse::Ok(), message, &endpoint, None))
 }
 
-/// PATCH: what is sent changes, the rest stays.
+/// PATCH: what is sent changes, the rest stays. A new secret, after another `signature`, is shown this once.
 ///
 /// # Errors
 /// VALIDATION_1002, VALIDATION_1003, NOT_FOUND_1001; the database's.
@@ -183,6 +195,8 @@ pub async fn change(
         enabled: fields.flag("enabled")?,
         concurrency: concurrency(&fields)?,
         rate_per_second: rate(&fields)?,
+        signature: signature(&fields)?,
+        key: None,
     };
     if change == EndpointChange::default() {
         return Err(ApiError::field(
@@ -194,9 +208,19 @@ pub async fn change(
     let changed = state
         .endpoints
         .update(partner.partner.id, id, change, &actor);
-    let endpoint = changed.await?;
-    let message = "Webhook endpoint updated";
-    Ok(answer(&state, HttpResponse::Ok(), message, &endpoint, None))
+    let (endpoint, secret) = changed.await?;
+    let message = match secret {
+        Some(_) => "Webhook endpoint updated; its new secret is shown this once",
+        None => "Webhook endpoint updated",
+    };
+    let secret = secret.as_ref().map(|secret| secret.as_str());
+    Ok(answer(
+        &state,
+        HttpResponse::Ok(),
+        message,
+        &endpoint,
+        secret,
+    ))
 }
 
 /// DELETE: it is told nothing more.
@@ -226,7 +250,7 @@ pub async fn remove(
     })))
 }
 
-/// POST: a new secret, shown this once.
+/// POST: a new secret, shown this once, or a new public key.
 ///
 /// # Errors
 /// VALIDATION_1002 for a parameter or a field, NOT_FOUND_1001; the database's.
@@ -243,9 +267,15 @@ pub async fn rotate_secret(
         .endpoints
         .rotate_secret(partner.partner.id, id, &actor(&partner))
         .await?;
-    let message = "Secret rotated; the new one is shown this once, and the one before signs too until previous_secret_until";
+    let message = match secret {
+        Some(_) => {
+            "Secret rotated; the new one is shown this once, and the one before signs too until previous_secret_until"
+        }
+        None => "Key rotated; the one before signs too until previous_secret_until",
+    };
     let response = HttpResponse::Ok();
-    Ok(answer(&state, response, message, &endpoint, Some(&secret)))
+    let secret = secret.as_ref().map(|secret| secret.as_str());
+    Ok(answer(&state, response, message, &endpoint, secret))
 }
 
 /// POST: sends a test event and says what came of it.
@@ -350,6 +380,17 @@ fn events(fields: &Fields) -> Result<Option<Vec<String>>, ApiError> {
 
 fn concurrency(fields: &Fields) -> Result<Option<u32>, ApiError> {
     fields.whole_number("concurrency", 1..=ENDPOINT_CONCURRENCY_MAX)
+}
+
+fn signature(fields: &Fields) -> Result<Option<SignatureScheme>, ApiError> {
+    let Some(text) = fields.text("signature")? else {
+        return Ok(None);
+    };
+    let known = text.parse().map_err(|_| {
+        let found = quote(text);
+        ApiError::field("signature", format!("is {found}; accepted are v1, v1a"))
+    });
+    known.map(Some)
 }
 
 /// 0 lifts the limit.

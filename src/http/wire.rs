@@ -6,6 +6,7 @@ use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::expand::DisplayBody;
 use crate::domain::clock::Instant;
 use crate::domain::money::Amount;
 use crate::domain::partner::Partner;
@@ -81,6 +82,8 @@ pub struct TransactionBody<'a> {
     reversed_at: Option<Timestamp>,
     r#final: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    display: Option<&'a DisplayBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     timeline: Option<Vec<TimelineBody<'a>>>,
 }
 
@@ -124,12 +127,19 @@ impl<'a> From<&'a Transaction> for TransactionBody<'a> {
             original_transaction_id: row.original_id.map(|id| id.to_string()),
             reversed_at: row.reversed_at.map(Timestamp),
             r#final: row.status.is_final(),
+            display: None,
             timeline: None,
         }
     }
 }
 
 impl<'a> TransactionBody<'a> {
+    /// The transaction with its texts for the screen.
+    pub fn with_display(mut self, display: &'a DisplayBody) -> Self {
+        self.display = Some(display);
+        self
+    }
+
     /// The transaction with what happened to it, oldest first.
     pub fn with_timeline(mut self, timeline: &'a [TimelineEntry]) -> Self {
         self.timeline = Some(timeline.iter().map(TimelineBody::from).collect());

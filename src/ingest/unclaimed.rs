@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::domain::clock::Clock;
 use crate::domain::identity::CallbackId;
 use crate::domain::ledger::{Command, EARLY_SPAN};
+use crate::instances::Instances;
 use crate::store::{Store, StoreError};
 
 /// How often such callbacks are looked for.
@@ -45,14 +46,25 @@ pub async fn sweep(store: &dyn Store, clock: &dyn Clock) -> Result<usize, StoreE
     }
 }
 
-/// Sweeps until told to stop.
-pub async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>, cancel: CancellationToken) {
+/// Sweeps until told to stop, if it is ours to do.
+pub async fn run(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    instances: Instances,
+    cancel: CancellationToken,
+) {
+    tokio::select! {
+        () = cancel.cancelled() => return,
+        () = instances.known() => {}
+    }
     loop {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            swept = sweep(store.as_ref(), clock.as_ref()) => {
-                if let Err(error) = swept {
-                    tracing::warn!(%error, "unclaimed payments will be looked for again");
+        if instances.is_eldest() {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                swept = sweep(store.as_ref(), clock.as_ref()) => {
+                    if let Err(error) = swept {
+                        tracing::warn!(%error, "unclaimed payments will be looked for again");
+                    }
                 }
             }
         }

@@ -16,6 +16,31 @@ pub enum StoreError {
     Query(String),
 }
 
+/// What a server says that went away or may not write any more, and what we say of one that says nothing.
+const LOST: [&str; 7] = [
+    "no answer within",
+    "terminating connection",
+    "connection closed",
+    "the database system is",
+    "read-only transaction",
+    "error communicating with the server",
+    "broken transaction manager",
+];
+
+impl StoreError {
+    /// A server that let an act's time pass.
+    pub fn no_answer_within(limit: std::time::Duration) -> Self {
+        Self::Unavailable(format!("no answer within {limit:?}"))
+    }
+
+    /// Whether the server behind the connection fell silent, went away or is no primary any more, as opposed to one that
+    /// is there and has too much to do.
+    pub fn is_lost(&self) -> bool {
+        let is_lost = |text: &str| LOST.iter().any(|words| text.contains(words));
+        matches!(self, Self::Unavailable(text) if is_lost(text))
+    }
+}
+
 impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
         match &error {

@@ -11,6 +11,7 @@ mod error;
 mod event_page;
 mod ledger;
 mod news_codec;
+mod notice_codec;
 mod page;
 mod postgres;
 mod postgres_connect;
@@ -21,6 +22,7 @@ mod search_sql;
 mod sqlite;
 mod sqlite_threads;
 mod statement;
+mod story_sql;
 mod upkeep;
 
 pub use error::StoreError;
@@ -28,6 +30,7 @@ pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
 pub use upkeep::{ERASURE_BATCH, ErasedTable, ErasureStep, Sealed, SealedColumn, Upkeep};
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,18 +38,22 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::domain::account::Account;
+use crate::domain::allowance::{Allowance, Standing};
 use crate::domain::clock::{Clock, Instant};
-use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
+use crate::domain::completion::Completion;
+use crate::domain::delivery::{
+    Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange, EndpointKey,
+};
 use crate::domain::delivery_record::{
     DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
 };
 use crate::domain::identity::{
-    AccountId, CallbackId, DeliveryId, EndpointId, KeyId, PartnerId, TransactionId,
+    AccountId, CallbackId, DeliveryId, EndpointId, InstanceId, KeyId, PartnerId, TransactionId,
 };
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, Cursor, ProviderFilter, Search};
+use crate::domain::search::{BulkLookup, Cursor, Filter, ProviderFilter, Search};
 use crate::domain::statistics::Statistics;
 use crate::domain::status::Status;
 use crate::domain::status_update::Balance;
@@ -58,6 +65,10 @@ use crate::domain::watch::{KEYS_OF_AN_EVENT, WatchKey};
 pub const QUEUE_CAPACITY: usize = 4_096;
 /// Commands that share one commit at most.
 pub const BATCH_MAX: usize = 200;
+/// How long a host is waited for that does not let one in, unless the settings say otherwise.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an instance counts as living after it last said so.
+pub const LIVE_FOR: Duration = Duration::from_secs(10);
 /// Rows that one step of housekeeping removes at most, so that nobody waits behind it.
 pub const HOUSEKEEPING_BATCH: i64 = 500;
 
@@ -68,10 +79,35 @@ pub struct StoreSettings {
     pub url: DatabaseUrl,
     /// Connections (PostgreSQL), readers (SQLite).
     pub pool_size: usize,
-    /// How long any one act may take, waiting included.
-    pub timeout: Duration,
+    /// How long it is waited for.
+    pub limits: DatabaseLimits,
     /// How long a provider may be silent before it is asked.
     pub reconcile_after: chrono::Duration,
+}
+
+/// How long a database is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct DatabaseLimits {
+    /// Any one act, all waiting included.
+    pub act: Duration,
+    /// One statement, by the server's own watch (PostgreSQL).
+    pub statement: Duration,
+    /// A new connection to one host (PostgreSQL).
+    pub connect: Duration,
+    /// A free connection of the pool (PostgreSQL).
+    pub pool_wait: Duration,
+}
+
+impl DatabaseLimits {
+    /// Five seconds or whatever it is for everything, and two at most for a connection.
+    pub fn of(act: Duration) -> Self {
+        Self {
+            act,
+            statement: act,
+            connect: act.min(CONNECT_TIMEOUT),
+            pool_wait: act,
+        }
+    }
 }
 
 /// Which database, by the URL's scheme.
@@ -216,6 +252,15 @@ pub struct Retention {
     pub hours_before: Instant,
 }
 
+/// The other instances on a shared database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Others {
+    /// How many live.
+    pub live: u32,
+    /// How many of them began earlier.
+    pub before: u32,
+}
+
 /// Figures for `/metrics` and `/status`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
@@ -263,6 +308,20 @@ pub trait Store: Upkeep + Send + Sync + 'static {
         search: Search,
         now: Instant,
     ) -> Result<Listing, StoreError>;
+    /// The newest transaction that matches.
+    async fn find_newest(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+    ) -> Result<Option<Transaction>, StoreError>;
+    /// At most `limit` of the transactions that match, oldest first, after a place.
+    async fn list_oldest_first(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Transaction>, StoreError>;
     /// A page of the transactions at one provider, newest first, after `offset` of them, without a count of all.
     async fn list_provider_transactions(
         &self,
@@ -283,6 +342,26 @@ pub trait Store: Upkeep + Send + Sync + 'static {
         partner: PartnerId,
         id: TransactionId,
     ) -> Result<Option<(Transaction, Vec<TimelineEntry>)>, StoreError>;
+
+    /// The latest `lines` lines of each transaction's timeline, in order.
+    async fn list_timelines(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+        lines: i64,
+    ) -> Result<HashMap<TransactionId, Vec<TimelineEntry>>, StoreError>;
+    /// Those of the transactions that are asked about no more though they are not final.
+    async fn list_stuck_among(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+    ) -> Result<Vec<TransactionId>, StoreError>;
+    /// The payments that ended among the last `events` events of the partner's feed.
+    async fn list_completions(
+        &self,
+        partner: PartnerId,
+        events: i64,
+    ) -> Result<Vec<Completion>, StoreError>;
 
     /// What is remembered of a payment started through us.
     async fn find_payment(
@@ -387,13 +466,12 @@ pub trait Store: Upkeep + Send + Sync + 'static {
         now: Instant,
         audit: Audit,
     ) -> Result<Option<Endpoint>, StoreError>;
-    /// Puts a new sealed secret in the place of the present one, which signs too before `until`.
+    /// Puts a new key in the place of the present one, which goes on signing for a while.
     async fn rotate_endpoint_secret(
         &self,
         partner: PartnerId,
         id: EndpointId,
-        sealed_secret: Vec<u8>,
-        until: Instant,
+        key: EndpointKey,
         audit: Audit,
     ) -> Result<Option<Endpoint>, StoreError>;
     /// Removes an endpoint; false if there is none.
@@ -450,6 +528,18 @@ pub trait Store: Upkeep + Send + Sync + 'static {
     async fn record_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError>;
     /// Gives back every lease: on SQLite, at start, where no other process can hold one.
     async fn requeue_leased(&self, now: Instant) -> Result<u64, StoreError>;
+
+    /// On a shared database: says that an instance lives, and learns who else does.
+    async fn record_alive(&self, id: InstanceId) -> Result<Others, StoreError>;
+    /// On a shared database: says that an instance lives no more.
+    async fn record_gone(&self, id: InstanceId) -> Result<(), StoreError>;
+    /// On a shared database: counts one request of a key over all instances; where the key then stands.
+    async fn take_allowance(
+        &self,
+        key: KeyId,
+        bucket: &'static str,
+        allowance: Allowance,
+    ) -> Result<Standing, StoreError>;
 
     /// Removes a small batch of what is old; the number of rows removed.
     async fn remove_expired(&self, retention: Retention) -> Result<u64, StoreError>;

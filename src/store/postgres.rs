@@ -25,10 +25,10 @@ use super::ledger::commit::{self, CommitFailure};
 use super::ledger::working_set::{Loaded, transaction_lookups};
 use super::ledger::{load as lookup, write};
 use super::page::{Page, halves};
-use super::postgres_connect::connect;
+use super::postgres_connect::Servers;
 use super::rows::{FiguresRow, ListingRow, TransactionRow};
 use super::statement::Statement;
-use super::{CommitNotice, StoreError, StoreSettings};
+use super::{CommitNotice, DatabaseLimits, StoreError, StoreSettings};
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::ledger::{Command, EARLY_SPAN, Ledger, Lookups, Outcome, WorkingSet};
 
@@ -77,11 +77,12 @@ impl Adapter {
         settings: &StoreSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
+        let limits = &settings.limits;
         let mut adapter = Self {
-            readers: pool(url, settings.pool_size, settings.timeout, "")?,
-            writer: pool(url, WRITERS + 2, settings.timeout, BY_KEY)?,
+            readers: pool(url, settings.pool_size, limits, "")?,
+            writer: pool(url, WRITERS + 2, limits, BY_KEY)?,
             runtime: Handle::current(),
-            timeout: settings.timeout,
+            timeout: limits.act,
             batcher: None,
             commits: broadcast::channel(commit::NOTICES_KEPT).0,
             clock,
@@ -103,7 +104,29 @@ impl Adapter {
         self.writer.get().await.map_err(pool_error)
     }
 
-    /// Reads rows; a connection that turns out to be closed is replaced once.
+    /// Waits for a server's answer no longer than the time limit: a frozen one would keep its connection, and in the end
+    /// every connection, for good.
+    async fn within<T, E: From<StoreError>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        match tokio::time::timeout(self.timeout, answer).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(StoreError::no_answer_within(self.timeout).into()),
+        }
+    }
+
+    /// After an act. A connection whose server fell silent, went away or is no primary any more is closed, and so is
+    /// every other one that leads there: what they would answer may be old.
+    fn settle(&self, conn: Object<Conn>, error: Option<&StoreError>) {
+        if error.is_some_and(StoreError::is_lost) {
+            drop(Object::take(conn));
+            self.readers.retain(|_, _| false);
+            self.writer.retain(|_, _| false);
+        }
+    }
+
+    /// Reads rows; a connection that turns out to be lost is replaced once.
     async fn rows<R, S>(&self, statement: S) -> Result<Vec<R>, StoreError>
     where
         R: Send + 'static,
@@ -111,20 +134,24 @@ impl Adapter {
     {
         let adapter = self.clone();
         self.run(async move {
-            let mut conn = adapter.reader().await?;
-            match statement.clone().load(&mut *conn).await {
-                Err(error) => match StoreError::from(error) {
-                    StoreError::Unavailable(_) => {
-                        drop(conn);
-                        let mut conn = adapter.reader().await?;
-                        Ok(statement.load(&mut *conn).await?)
-                    }
-                    error => Err(error),
-                },
-                Ok(rows) => Ok(rows),
+            match adapter.rows_once(statement.clone()).await {
+                Err(error) if error.is_lost() => adapter.rows_once(statement).await,
+                outcome => outcome,
             }
         })
         .await
+    }
+
+    async fn rows_once<R, S>(&self, statement: S) -> Result<Vec<R>, StoreError>
+    where
+        R: Send + 'static,
+        S: Send + 'static + for<'q> LoadQuery<'q, Conn, R>,
+    {
+        let mut conn = self.reader().await?;
+        let read = async { Ok(statement.load(&mut *conn).await?) };
+        let outcome = self.within(read).await;
+        self.settle(conn, outcome.as_ref().err());
+        outcome
     }
 
     /// A page's figures and rows, of one snapshot.
@@ -139,34 +166,38 @@ impl Adapter {
     /// Runs statements in one transaction; how many rows each touched.
     async fn execute_all(&self, statements: Vec<Statement>) -> Result<Vec<usize>, StoreError> {
         let mut writer = self.writer().await?;
-        writer
-            .transaction(async |conn| {
-                let mut touched = Vec::with_capacity(statements.len());
-                for statement in statements {
-                    touched.push(statement.execute(conn).await?);
-                }
-                Ok::<_, diesel::result::Error>(touched)
-            })
-            .await
-            .map_err(StoreError::from)
+        let work = writer.transaction(async |conn| {
+            let mut touched = Vec::with_capacity(statements.len());
+            for statement in statements {
+                touched.push(statement.execute(conn).await?);
+            }
+            Ok::<_, StoreError>(touched)
+        });
+        let outcome = self.within(work).await;
+        self.settle(writer, outcome.as_ref().err());
+        outcome
     }
 }
 
 fn pool(
     url: &str,
     size: usize,
-    timeout: Duration,
-    options: &'static str,
+    limits: &DatabaseLimits,
+    options: &str,
 ) -> Result<Pool<Conn>, StoreError> {
+    let servers = Arc::new(Servers::new(url, limits, options)?);
     let mut config = ManagerConfig::<Conn>::default();
     config.recycling_method = RecyclingMethod::Fast;
-    config.custom_setup = Box::new(move |url| connect(url.to_owned(), timeout, options).boxed());
+    config.custom_setup = Box::new(move |_| {
+        let servers = Arc::clone(&servers);
+        async move { servers.connect().await }.boxed()
+    });
     Pool::builder(AsyncDieselConnectionManager::<Conn>::new_with_config(
         url, config,
     ))
     .max_size(size)
-    .wait_timeout(Some(timeout))
-    .create_timeout(Some(timeout))
+    .wait_timeout(Some(limits.pool_wait))
+    .create_timeout(Some(limits.act))
     .runtime(deadpool::Runtime::Tokio1)
     .build()
     .map_err(|error| StoreError::Unavailable(error.to_string()))
@@ -175,44 +206,39 @@ fn pool(
 #[async_trait]
 impl Commit for Adapter {
     async fn commit(&self, commands: Arc<[Command]>) -> Result<Vec<Outcome>, CommitError> {
-        let adapter = self.clone();
-        let work = async move {
-            let (clock, ask_after) = (&adapter.clock, adapter.reconcile_after);
-            let mut writer = adapter.writer().await.map_err(CommitError::Store)?;
-            let (outcomes, changes) = writer
-                .transaction(async |conn| {
-                    let early_since = clock.now() - EARLY_SPAN;
-                    let loaded = load(conn, &Lookups::of(commands.iter()), early_since).await?;
-                    // Read under the lock, so that times and ids follow commit order whoever writes.
-                    let now = clock.now();
-                    let mut ledger = Ledger::new(now, ask_after, loaded);
-                    let outcomes: Vec<Outcome> = commands
-                        .iter()
-                        .map(|command| ledger.carry_out(command.clone()))
-                        .collect();
-                    let changes = ledger.into_changes();
-                    let writes = write::writes(DIALECT, now, &changes);
-                    // A shared reference to the connection pipelines: all writes leave in one flight.
-                    let conn: &AsyncPgConnection = conn;
-                    try_join_all(writes.into_iter().map(async |write| {
-                        let mut conn = conn;
-                        let touched = write.statement.execute(&mut conn).await?;
-                        commit::check_touched(write.must_touch, touched)
-                    }))
-                    .await?;
-                    Ok::<_, CommitFailure>((outcomes, changes))
-                })
-                .await
-                .map_err(CommitError::from)?;
-            commit::tell(&adapter.commits, &changes);
-            Ok(outcomes)
+        let (clock, ask_after) = (&self.clock, self.reconcile_after);
+        let mut writer = self.writer().await.map_err(CommitError::Store)?;
+        let work = writer.transaction(async |conn| {
+            let early_since = clock.now() - EARLY_SPAN;
+            let loaded = load(conn, &Lookups::of(commands.iter()), early_since).await?;
+            // Read under the lock, so that times and ids follow commit order whoever writes.
+            let now = clock.now();
+            let mut ledger = Ledger::new(now, ask_after, loaded);
+            let outcomes: Vec<Outcome> = commands
+                .iter()
+                .map(|command| ledger.carry_out(command.clone()))
+                .collect();
+            let changes = ledger.into_changes();
+            let writes = write::writes(DIALECT, now, &changes);
+            // A shared reference to the connection pipelines: all writes leave in one flight.
+            let conn: &AsyncPgConnection = conn;
+            try_join_all(writes.into_iter().map(async |write| {
+                let mut conn = conn;
+                let touched = write.statement.execute(&mut conn).await?;
+                commit::check_touched(write.must_touch, touched)
+            }))
+            .await?;
+            Ok::<_, CommitFailure>((outcomes, changes))
+        });
+        let outcome = self.within(work).await.map_err(CommitError::from);
+        let error = match &outcome {
+            Err(CommitError::Store(error)) => Some(error),
+            _ => None,
         };
-        match tokio::time::timeout(self.timeout, work).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(CommitError::Store(StoreError::Unavailable(
-                "the commit did not end in time".to_owned(),
-            ))),
-        }
+        self.settle(writer, error);
+        let (outcomes, changes) = outcome?;
+        commit::tell(&self.commits, &changes);
+        Ok(outcomes)
     }
 }
 

@@ -2,20 +2,20 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::DateTime;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 
-use super::StoreError;
 use super::columns::{At, Id, IdSql, InstantSql};
 use super::schema;
+use super::{Others, StoreError};
 use crate::domain::account::Account;
+use crate::domain::allowance::Standing;
 use crate::domain::clock::Instant;
-use crate::domain::delivery::{ClaimedDelivery, DueEndpoint, Endpoint, Pace, PreviousSecret};
-use crate::domain::identity::{
-    AccountId, DeliveryId, EndpointId, EventId, KeyId, PartnerId, TransactionId,
-};
+use crate::domain::delivery::{DueEndpoint, Endpoint, Pace, PreviousSecret};
+use crate::domain::identity::{AccountId, EndpointId, EventId, KeyId, PartnerId, TransactionId};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::partner::{ApiKey, Partner};
@@ -25,7 +25,7 @@ use crate::domain::timeline::{StatusEvent, TimelineEntry, TimelineKind};
 use crate::domain::transaction::{Kind, Provider, ProviderIds, RegisteredIds, Transaction};
 
 /// A word in the table that our code does not know: the table is newer than the code, or was edited by hand.
-fn word<T: FromStr>(column: &str, text: &str) -> Result<T, StoreError> {
+pub(super) fn word<T: FromStr>(column: &str, text: &str) -> Result<T, StoreError> {
     text.parse()
         .map_err(|_| StoreError::Query(format!("{column} holds an unknown word")))
 }
@@ -272,6 +272,43 @@ pub struct InstantRow {
     pub at: At,
 }
 
+/// The other instances.
+#[derive(QueryableByName, Debug)]
+pub struct OthersRow {
+    #[diesel(sql_type = BigInt)]
+    pub others: i64,
+    #[diesel(sql_type = BigInt)]
+    pub before: i64,
+}
+
+impl From<OthersRow> for Others {
+    fn from(row: OthersRow) -> Self {
+        let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        Self {
+            live: count(row.others),
+            before: count(row.before),
+        }
+    }
+}
+
+/// Where a key stands; microseconds until its quota is whole.
+#[derive(QueryableByName, Debug)]
+pub struct StandingRow {
+    #[diesel(sql_type = Bool)]
+    pub passed: bool,
+    #[diesel(sql_type = BigInt)]
+    pub whole_in: i64,
+}
+
+impl From<StandingRow> for Standing {
+    fn from(row: StandingRow) -> Self {
+        Self {
+            passed: row.passed,
+            whole_in: Duration::from_micros(u64::try_from(row.whole_in).unwrap_or_default()),
+        }
+    }
+}
+
 /// One partner.
 #[derive(QueryableByName, Debug)]
 pub struct PartnerIdRow {
@@ -375,7 +412,7 @@ fn pace(concurrency: i32, rate_per_second: Option<i32>) -> Pace {
     }
 }
 
-fn previous_secret(sealed: Option<Vec<u8>>, until: Option<At>) -> Option<PreviousSecret> {
+pub fn previous_secret(sealed: Option<Vec<u8>>, until: Option<At>) -> Option<PreviousSecret> {
     Some(PreviousSecret {
         sealed: sealed?,
         until: until?.0,
@@ -462,73 +499,6 @@ impl TryFrom<EventRow> for StatusEvent {
             msisdn: number(row.msisdn),
             reversed_at: row.reversed_at.map(|at| at.0),
             updated_at: row.at.0,
-        })
-    }
-}
-
-/// A delivery just claimed, with its endpoint and its event.
-#[derive(QueryableByName)]
-pub struct ClaimedRow {
-    #[diesel(sql_type = IdSql)]
-    pub id: Id,
-    #[diesel(sql_type = Integer)]
-    pub attempts: i32,
-    #[diesel(sql_type = InstantSql)]
-    pub delivery_created_at: At,
-    #[diesel(sql_type = IdSql)]
-    pub endpoint_id: Id,
-    #[diesel(sql_type = Text)]
-    pub url: String,
-    #[diesel(sql_type = diesel::sql_types::Binary)]
-    pub sealed_secret: Vec<u8>,
-    #[diesel(sql_type = Nullable<diesel::sql_types::Binary>)]
-    pub previous_sealed_secret: Option<Vec<u8>>,
-    #[diesel(sql_type = Nullable<InstantSql>)]
-    pub previous_secret_until: Option<At>,
-    #[diesel(sql_type = Nullable<InstantSql>)]
-    pub failing_since: Option<At>,
-    #[diesel(sql_type = InstantSql)]
-    pub endpoint_created_at: At,
-    #[diesel(embed)]
-    pub event: EventRow,
-}
-
-/// Shows no phone number.
-impl fmt::Debug for ClaimedRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClaimedRow")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
-
-impl TryFrom<ClaimedRow> for ClaimedDelivery {
-    type Error = StoreError;
-
-    fn try_from(row: ClaimedRow) -> Result<Self, StoreError> {
-        let event = StatusEvent::try_from(row.event)?;
-        Ok(Self {
-            id: DeliveryId(row.id.0),
-            endpoint: Endpoint {
-                id: EndpointId(row.endpoint_id.0),
-                partner_id: event.partner_id,
-                url: row.url,
-                events: Vec::new(),
-                description: None,
-                sealed_secret: row.sealed_secret,
-                disabled_at: None,
-                created_at: row.endpoint_created_at.0,
-                transaction_id: None,
-                previous_secret: previous_secret(
-                    row.previous_sealed_secret,
-                    row.previous_secret_until,
-                ),
-                failing_since: row.failing_since.map(|at| at.0),
-                pace: Pace::default(),
-            },
-            event,
-            attempts: u32::try_from(row.attempts).unwrap_or_default(),
-            created_at: row.delivery_created_at.0,
         })
     }
 }
@@ -689,6 +659,7 @@ pub struct EndpointRow {
     pub failing_since: Option<At>,
     pub concurrency: i32,
     pub rate_per_second: Option<i32>,
+    pub public_key: Option<String>,
 }
 
 /// A limit as its column keeps it.
@@ -719,6 +690,7 @@ impl EndpointRow {
             failing_since: endpoint.failing_since.map(At),
             concurrency: limit_column(endpoint.pace.concurrency),
             rate_per_second: endpoint.pace.rate_per_second.map(limit_column),
+            public_key: endpoint.public_key.clone(),
         }
     }
 }
@@ -743,6 +715,7 @@ impl From<EndpointRow> for Endpoint {
             previous_secret: previous_secret(row.previous_sealed_secret, row.previous_secret_until),
             failing_since: row.failing_since.map(|at| at.0),
             pace: pace(row.concurrency, row.rate_per_second),
+            public_key: row.public_key,
         }
     }
 }

@@ -68,6 +68,7 @@ diesel::table! {
         failing_since -> Nullable<InstantSql>,
         concurrency -> Integer,
         rate_per_second -> Nullable<Integer>,
+        public_key -> Nullable<Text>,
     }
 }
 
@@ -269,6 +270,7 @@ diesel::table! {
         created_at -> InstantSql,
         finished_at -> Nullable<InstantSql>,
         replayed_at -> Nullable<InstantSql>,
+        notice -> Nullable<Text>,
     }
 }
 
@@ -331,6 +333,28 @@ diesel::table! {
         verified -> BigInt,
         verified_to -> Nullable<Text>,
         finished_at -> Nullable<InstantSql>,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    instances (id) {
+        id -> IdSql,
+        seen_at -> InstantSql,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    rate_limits (key_id, bucket) {
+        key_id -> IdSql,
+        bucket -> Text,
+        full_at -> InstantSql,
+        passed -> Bool,
     }
 }
 

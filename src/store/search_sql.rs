@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::columns::{At, Id};
 use super::dialect::{Dialect, Type};
 use super::page::{Page, bound};
-use super::rows::TRANSACTION_COLUMNS;
-use super::statement::{Bind, Statement};
+use super::rows::{TRANSACTION_COLUMNS, TransactionSql};
+use super::statement::{Bind, Selecting, Statement};
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
-use crate::domain::search::{BulkLookup, Filter, Position, Search};
+use crate::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
 use crate::domain::status::Status;
 use crate::domain::transaction::IdField;
 
@@ -276,6 +276,28 @@ fn statistics(builder: &mut Builder, now: Instant) -> (String, String) {
     (counters, recent)
 }
 
+/// Where the matching rows come from and how they are ordered, all of them.
+fn rows(source: &Source) -> String {
+    format!(
+        "SELECT {columns} FROM {from} WHERE {conditions} ORDER BY {created_at} DESC, {id} DESC",
+        columns = transaction_columns("t"),
+        from = source.from,
+        conditions = source.conditions.join(" AND "),
+        created_at = source.created_at,
+        id = source.id,
+    )
+}
+
+/// The newest row that matches, without counting anything.
+pub fn newest(dialect: Dialect, partner: PartnerId, filter: &Filter) -> Selecting<TransactionSql> {
+    let mut builder = Builder::new(dialect, partner);
+    let mut source = source(&mut builder, filter);
+    let span = span(&mut builder, filter, source.created_at);
+    source.conditions.extend(span);
+    let sql = format!("{} LIMIT 1", rows(&source));
+    Statement::with_binds(sql, builder.binds).selecting()
+}
+
 /// The statements for a page.
 pub fn list(dialect: Dialect, partner: PartnerId, search: &Search, now: Instant) -> Page {
     let mut builder = Builder::new(dialect, partner);
@@ -334,19 +356,44 @@ pub fn list(dialect: Dialect, partner: PartnerId, search: &Search, now: Instant)
     };
     Page {
         with,
-        rows: format!(
-            "SELECT {columns} FROM {from} WHERE {conditions} ORDER BY {created_at} DESC, {id} DESC",
-            columns = transaction_columns("t"),
-            from = source.from,
-            conditions = source.conditions.join(" AND "),
-            created_at = source.created_at,
-            id = source.id,
-        ),
+        rows: rows(&source),
         limit: format!(" LIMIT {limit}{skip}"),
         at_most: bound(search),
         figures: format!("SELECT {total} AS total, {counters} AS counters, {recent} AS recent"),
         binds: builder.binds,
     }
+}
+
+/// The statement for a stretch of everything that matches, oldest first, after a place: the same index, read the other
+/// way round. The limit is part of the text, because a planner that does not know it thinks of a tenth of the table.
+pub fn walk(
+    dialect: Dialect,
+    partner: PartnerId,
+    filter: &Filter,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Statement {
+    let mut builder = Builder::new(dialect, partner);
+    let mut source = source(&mut builder, filter);
+    let span = span(&mut builder, filter, source.created_at);
+    source.conditions.extend(span);
+    if let Some(cursor) = after {
+        let created_at = builder.at(cursor.created_at);
+        let id = builder.bind(Bind::Id(Id(cursor.id.0)));
+        source.conditions.push(format!(
+            "({}, {}) > ({created_at}, {id})",
+            source.created_at, source.id
+        ));
+    }
+    let sql = format!(
+        "SELECT {columns} FROM {from} WHERE {conditions} ORDER BY {created_at}, {id} LIMIT {limit}",
+        columns = transaction_columns("t"),
+        from = source.from,
+        conditions = source.conditions.join(" AND "),
+        created_at = source.created_at,
+        id = source.id,
+    );
+    Statement::with_binds(sql, builder.binds)
 }
 
 /// The statement for a bulk lookup: every row that any id names, once.
@@ -373,6 +420,13 @@ pub fn bulk(dialect: Dialect, partner: PartnerId, lookup: &BulkLookup) -> Statem
         let list = builder.text(json_texts(&lookup.client_request_ids));
         ids.push(format!(
             "SELECT id FROM transactions WHERE partner_id = $1 AND client_request_id IS NOT NULL AND client_request_id {}",
+            dialect.in_texts(&list)
+        ));
+    }
+    if !lookup.transaction_receipts.is_empty() {
+        let list = builder.text(json_texts(&lookup.transaction_receipts));
+        ids.push(format!(
+            "SELECT transaction_id FROM routes WHERE partner_id = $1 AND value {} AND field = 'transaction_receipt'",
             dialect.in_texts(&list)
         ));
     }

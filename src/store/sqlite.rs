@@ -78,10 +78,10 @@ impl Adapter {
     ) -> Result<Self, StoreError> {
         let mut adapter = Self {
             readers: Readers::start(settings.pool_size.min(useful_readers()), path, SET_UP)?,
-            seldom: pool(path, 1, settings.timeout)?,
-            writer: pool(path, 1, settings.timeout)?,
+            seldom: pool(path, 1, settings.limits.act)?,
+            writer: pool(path, 1, settings.limits.act)?,
             runtime: Handle::current(),
-            timeout: settings.timeout,
+            timeout: settings.limits.act,
             batcher: None,
             commits: broadcast::channel(commit::NOTICES_KEPT).0,
             clock,
@@ -103,6 +103,19 @@ impl Adapter {
 
     async fn writer(&self) -> Result<Object<Conn>, StoreError> {
         self.writer.get().await.map_err(pool_error)
+    }
+
+    /// The shared queries' time is limited by their callers, and by `busy_timeout`: an act here is never cut off.
+    async fn within<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        answer.await
+    }
+
+    /// After an act of the shared queries the connection goes back.
+    fn settle(&self, conn: Object<Conn>, _error: Option<&StoreError>) {
+        drop(conn);
     }
 
     /// Reads rows, decoded where they are read.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
-use super::body::{event_body, message_id};
+use super::body::message_body;
 use super::sender::{SendResult, Sender};
-use super::signature::{self, Secret};
+use super::signature::{self, SigningKey};
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::delivery::{
     Attempt, AttemptVerdict, ClaimedDelivery, Endpoint, FAILING_PATIENCE, next_attempt_at,
@@ -36,10 +36,8 @@ impl Means {
     /// Makes the attempt; whatever goes wrong is an outcome too.
     pub async fn attempt(self, delivery: ClaimedDelivery) -> Attempted {
         let at = self.clock.now();
-        let body = event_body(&delivery.event);
-        let result = self
-            .send(&delivery.endpoint, message_id(delivery.event.id), body, at)
-            .await;
+        let (id, body) = message_body(&delivery.message);
+        let result = self.send(&delivery.endpoint, id, body, at).await;
         let number = delivery.attempts.saturating_add(1);
         let failing_since = delivery.endpoint.failing_since;
         let verdict = judge(&result, number, failing_since, self.clock.now());
@@ -63,7 +61,7 @@ impl Means {
         }
     }
 
-    /// Signs a message with every secret that is good at `at`, and posts it; an unsigned one is never sent.
+    /// Signs a message with every key that is good at `at`, and posts it; an unsigned one is never sent.
     pub async fn send(
         &self,
         endpoint: &Endpoint,
@@ -71,14 +69,14 @@ impl Means {
         body: Vec<u8>,
         at: Instant,
     ) -> SendResult {
-        let Some(secrets) = self.secrets(endpoint, at) else {
+        let Some(keys) = self.keys(endpoint, at) else {
             return SendResult::not_sent("no signing key".to_owned());
         };
         let seconds = at.timestamp();
         let headers = [
             (
                 signature::SIGNATURE_HEADER,
-                signature::sign_with_all(&secrets, &id, seconds, &body),
+                signature::sign_with_all(&keys, &id, seconds, &body),
             ),
             (signature::TIMESTAMP_HEADER, seconds.to_string()),
             (signature::ID_HEADER, id),
@@ -86,20 +84,20 @@ impl Means {
         self.sender.send(&endpoint.url, &headers, body, at).await
     }
 
-    /// The endpoint's secret and, for a while after a rotation, the one before. `None` without the former.
-    fn secrets(&self, endpoint: &Endpoint, at: Instant) -> Option<Vec<Secret>> {
-        let mut secrets = vec![self.open(endpoint, &endpoint.sealed_secret)?];
+    /// The endpoint's key and, for a while after a rotation, the one before. `None` without the former.
+    fn keys(&self, endpoint: &Endpoint, at: Instant) -> Option<Vec<SigningKey>> {
+        let mut keys = vec![self.open(endpoint, &endpoint.sealed_secret)?];
         let previous = endpoint.previous_secret.as_ref();
         if let Some(previous) = previous.filter(|previous| at < previous.until) {
-            secrets.extend(self.open(endpoint, &previous.sealed));
+            keys.extend(self.open(endpoint, &previous.sealed));
         }
-        Some(secrets)
+        Some(keys)
     }
 
-    fn open(&self, endpoint: &Endpoint, sealed: &[u8]) -> Option<Secret> {
+    fn open(&self, endpoint: &Endpoint, sealed: &[u8]) -> Option<SigningKey> {
         let owner = endpoint.id.seal_owner();
         let opened = self.vault.as_ref()?.open(&owner, sealed).ok()?;
-        std::str::from_utf8(&opened).ok()?.parse().ok()
+        SigningKey::parse(std::str::from_utf8(&opened).ok()?)
     }
 
     /// Figures and a line in the log; never the body, the number or the URL.
@@ -115,7 +113,7 @@ impl Means {
         metrics::histogram!("ussd_status_webhook_duration_seconds")
             .record(result.duration.as_secs_f64());
         if attempt.verdict == AttemptVerdict::Delivered {
-            let delay = self.clock.now() - delivery.event.updated_at;
+            let delay = self.clock.now() - delivery.message.at();
             metrics::histogram!("ussd_status_webhook_delay_seconds")
                 .record(delay.to_std().unwrap_or_default().as_secs_f64());
             debug!(delivery = %attempt.delivery_id, endpoint = %attempt.endpoint_id, number = attempt.number, status = attempt.status, milliseconds = attempt.duration_ms, "webhook delivered");

@@ -1,59 +1,14 @@
 //! A server whose certificate an authority of the operator's own has signed, and files that are no authorities.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ServerConfig, ServerConnection, Stream};
-
 use super::*;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::settings::{Settings, Sources};
 use crate::webhooks::sender::{SendResult, Sender};
 
-fn fixture(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls");
-    folder.join(name)
-}
+#[path = "../../tests/suite/support/tls.rs"]
+mod tls;
 
-/// A port where `localhost` answers 204 over TLS, to any number of connections.
-fn server() -> u16 {
-    let certificates = vec![CertificateDer::from_pem_file(fixture("localhost.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(fixture("localhost-key.pem")).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .unwrap();
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("localhost:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let _ = answer(stream.unwrap(), Arc::clone(&config));
-        }
-    });
-    port
-}
-
-fn answer(mut stream: TcpStream, config: Arc<ServerConfig>) -> std::io::Result<()> {
-    let mut connection = ServerConnection::new(config).unwrap();
-    let mut stream = Stream::new(&mut connection, &mut stream);
-    let mut bytes = Vec::new();
-    while !bytes.ends_with(b"\r\n\r\n{}") {
-        let mut some = [0; 1_024];
-        let count = stream.read(&mut some)?;
-        if count == 0 {
-            return Ok(());
-        }
-        bytes.extend_from_slice(&some[..count]);
-    }
-    stream.write_all(b"HTTP/1.1 204 Fine\r\nconnection: close\r\n\r\n")
-}
+use tls::{fixture, server};
 
 async fn post(port: u16, settings: &[(&str, &str)]) -> SendResult {
     let mut all = vec![("WEBHOOK_ALLOW_PRIVATE", "true")];

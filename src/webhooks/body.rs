@@ -1,12 +1,15 @@
-//! What a webhook and the feed say of an event: the eight documented fields in their order, then the extras.
+//! What a webhook and the feed say of an event: the eight documented fields in their order, then the extras. And what a
+//! webhook says of an endpoint that was disabled.
 
 use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::domain::clock::Instant;
+use crate::domain::delivery::Message;
 use crate::domain::identity::EventId;
 use crate::domain::money::Amount;
+use crate::domain::notice::{DISABLED_NOTICE, DisabledNotice};
 use crate::domain::timeline::StatusEvent;
 
 /// An event on the wire. What is not known is null, never absent.
@@ -60,6 +63,41 @@ pub fn message_id(event: EventId) -> String {
 pub fn event_body(event: &StatusEvent) -> Vec<u8> {
     // Text, whole numbers and a decimal we print ourselves: serialising has no way to fail.
     serde_json::to_vec(&EventBody::from(event)).unwrap_or_default()
+}
+
+/// A notice on the wire.
+#[derive(Serialize)]
+struct DisabledBody<'a> {
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    webhook_id: String,
+    url: &'a str,
+    reason: &'static str,
+    failing_since: Option<String>,
+    disabled_at: String,
+    message: &'static str,
+}
+
+/// The `webhook-id` and the bytes of what a delivery tells.
+pub fn message_body(message: &Message) -> (String, Vec<u8>) {
+    match message {
+        Message::Event(event) => (message_id(event.id), event_body(event)),
+        Message::Disabled(notice) => (format!("ntc_{}", notice.id), disabled_body(notice)),
+    }
+}
+
+fn disabled_body(notice: &DisabledNotice) -> Vec<u8> {
+    let body = DisabledBody {
+        event_type: DISABLED_NOTICE,
+        webhook_id: notice.endpoint_id.to_string(),
+        url: &notice.url,
+        reason: notice.reason.as_str(),
+        failing_since: notice.failing_since.map(instant),
+        disabled_at: instant(notice.disabled_at),
+        message: "This webhook endpoint was disabled and is told nothing any more, until it is enabled again.",
+    };
+    // Text: serialising has no way to fail.
+    serde_json::to_vec(&body).unwrap_or_default()
 }
 
 fn instant(at: Instant) -> String {

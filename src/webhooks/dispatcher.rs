@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant as Timer};
+use std::time::Duration;
 
 use rand::seq::SliceRandom;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -19,6 +19,7 @@ use super::sender::Sender;
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::delivery::{AttemptVerdict, DueEndpoint};
 use crate::domain::identity::{DeliveryId, EndpointId};
+use crate::instances::{Instances, Part};
 use crate::store::{Capacity, CommitNotice, Store, StoreError};
 use crate::vault::Vault;
 
@@ -52,6 +53,8 @@ pub struct Dispatcher {
     breakers: Breakers,
     /// When deliveries to endpoints with a limit a second were begun.
     starts: Starts,
+    /// Who else delivers.
+    instances: Option<Instances>,
 }
 
 impl Dispatcher {
@@ -74,7 +77,14 @@ impl Dispatcher {
             recorder: Recorder::default(),
             breakers: Breakers::default(),
             starts: Starts::default(),
+            instances: None,
         }
+    }
+
+    /// Shares what an endpoint may have at a time, or a second, with the other instances.
+    pub fn among(mut self, instances: Instances) -> Self {
+        self.instances = Some(instances);
+        self
     }
 
     /// Works until cancelled; then lets requests under way end and records them.
@@ -213,7 +223,7 @@ impl Dispatcher {
             }
             let about = (delivery.id, delivery.endpoint.id);
             if limited.contains(&about.1) {
-                self.starts.began(about.1, Timer::now());
+                self.starts.began(about.1, self.means.clock.now());
             }
             let task = self.sends.spawn(self.means.clone().attempt(delivery));
             self.under_way.insert(task.id(), about);
@@ -242,15 +252,18 @@ impl Dispatcher {
         for (_, endpoint) in self.held() {
             *taken.entry(endpoint).or_default() += 1;
         }
-        let timer = Timer::now();
+        let part = self.instances.as_ref().map_or(Part::WHOLE, Instances::part);
         let mut open = Vec::with_capacity(due.len());
         for endpoint in due {
             let id = endpoint.endpoint_id;
             let usual = usize::try_from(endpoint.pace.concurrency).unwrap_or(usize::MAX);
+            let usual = part.share_of(usual, id.0.as_u128());
             let limit = self.breakers.limit(id, usual, now);
             let mut free = limit.saturating_sub(taken.get(&id).copied().unwrap_or_default());
             if let Some(rate) = endpoint.pace.rate_per_second {
-                free = free.min(self.starts.free(id, rate, timer));
+                let rate = usize::try_from(rate).unwrap_or(usize::MAX);
+                let rate = part.share_of(rate, id.0.as_u128());
+                free = free.min(self.starts.free(id, rate, now));
             }
             if free > 0 {
                 open.push((endpoint, free));

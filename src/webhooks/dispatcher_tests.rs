@@ -15,7 +15,7 @@ use crate::domain::money::{Amount, Currency};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::partner::{ApiKey, Partner, Scope};
 use crate::domain::transaction::{Kind, Provider, ProviderIds};
-use crate::store::{self, Audit, StoreSettings};
+use crate::store::{self, Audit, DatabaseLimits, StoreSettings};
 use crate::vault::new_master_key;
 use crate::webhooks::breaker::{FAILING_ENDPOINT_CONCURRENCY, FAILURES_TO_PAUSE, FIRST_PAUSE};
 use crate::webhooks::sender::Limits;
@@ -45,7 +45,7 @@ impl House {
         let settings = StoreSettings {
             url: format!("sqlite://{}", path.display()).parse().unwrap(),
             pool_size: 2,
-            timeout: PATIENCE,
+            limits: DatabaseLimits::of(PATIENCE),
             reconcile_after: chrono::Duration::minutes(2),
         };
         let store = store::open(settings, clock.clone()).await.unwrap();
@@ -118,6 +118,7 @@ impl House {
             previous_secret: None,
             failing_since: None,
             pace: Pace::default(),
+            public_key: None,
         };
         let audit = self.audit("endpoint.create");
         self.store.insert_endpoint(endpoint, audit).await.unwrap();

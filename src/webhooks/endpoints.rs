@@ -8,11 +8,13 @@ use zeroize::Zeroizing;
 
 use super::address_guard::{self, UrlError};
 use super::attempt::Means;
+use super::key_pair::PrivateKey;
 use super::sender::{SendResult, Sender};
 use super::signature::Secret;
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::delivery::{
-    ENDPOINTS_MAX, Endpoint, EndpointChange, Pace, PreviousSecret, ROTATION_OVERLAP,
+    ENDPOINTS_MAX, Endpoint, EndpointChange, EndpointKey, Pace, PreviousSecret, ROTATION_OVERLAP,
+    SignatureScheme,
 };
 use crate::domain::identity::{EndpointId, EventId, PartnerId};
 use crate::store::{Audit, Store, StoreError};
@@ -59,7 +61,20 @@ pub struct NewEndpoint {
     pub description: Option<String>,
     /// How fast.
     pub pace: Pace,
+    /// How its messages are signed.
+    pub signature: SignatureScheme,
 }
+
+/// A key that was made.
+struct NewKey {
+    sealed: Vec<u8>,
+    /// What its partner is shown this once; nothing where it is shown the public half, at any time.
+    shown: Option<Zeroizing<String>>,
+    public: Option<String>,
+}
+
+/// An endpoint and its new secret, if it has one to be shown this once.
+pub type Shown = (Endpoint, Option<Zeroizing<String>>);
 
 /// A test event that was sent.
 #[derive(Debug)]
@@ -118,7 +133,7 @@ impl Endpoints {
         }
     }
 
-    /// Makes an endpoint; its secret is shown this once.
+    /// Makes an endpoint; a secret is shown this once.
     ///
     /// # Errors
     /// See [`EndpointError`].
@@ -127,24 +142,25 @@ impl Endpoints {
         partner: PartnerId,
         new: NewEndpoint,
         actor: &Actor,
-    ) -> Result<(Endpoint, Zeroizing<String>), EndpointError> {
+    ) -> Result<Shown, EndpointError> {
         let url = self.checked(&new.url).await?;
         let now = self.means.clock.now();
         let id = EndpointId::new(now);
-        let (sealed_secret, shown) = self.new_secret(id)?;
+        let key = self.new_key(id, new.signature)?;
         let endpoint = Endpoint {
             id,
             partner_id: partner,
             url,
             events: new.events,
             description: new.description,
-            sealed_secret,
+            sealed_secret: key.sealed,
             disabled_at: None,
             created_at: now,
             transaction_id: None,
             previous_secret: None,
             failing_since: None,
             pace: new.pace,
+            public_key: key.public,
         };
         let audit = actor.audit("webhook.create", partner, id);
         let is_kept = self
@@ -152,7 +168,7 @@ impl Endpoints {
             .insert_endpoint_within(endpoint.clone(), ENDPOINTS_MAX, audit)
             .await?;
         if is_kept {
-            Ok((endpoint, shown))
+            Ok((endpoint, key.shown))
         } else {
             Err(EndpointError::TooMany)
         }
@@ -171,7 +187,8 @@ impl Endpoints {
         found.ok_or(EndpointError::Unknown)
     }
 
-    /// Changes an endpoint; how it then stands.
+    /// Changes an endpoint; how it then stands. Where its messages shall be signed in the other way, that is a rotation
+    /// too: the key before signs for [`ROTATION_OVERLAP`], and a new secret is shown this once.
     ///
     /// # Errors
     /// See [`EndpointError`].
@@ -181,8 +198,8 @@ impl Endpoints {
         id: EndpointId,
         mut change: EndpointChange,
         actor: &Actor,
-    ) -> Result<Endpoint, EndpointError> {
-        self.find(Some(partner), id).await?;
+    ) -> Result<Shown, EndpointError> {
+        let known = self.find(Some(partner), id).await?;
         if let Some(url) = change.url {
             change.url = Some(self.checked(&url).await?);
         }
@@ -191,14 +208,31 @@ impl Endpoints {
             Some(false) => "webhook.disable",
             None => "webhook.update",
         };
-        let audit = actor.audit(action, partner, id);
         let now = self.means.clock.now();
+        let mut made = None;
+        if let Some(signature) = change.signature
+            && signature != known.signature()
+        {
+            let key = self.new_key(id, signature)?;
+            made = key.shown.map(|shown| (key.sealed.clone(), shown));
+            change.key = Some(EndpointKey {
+                sealed_secret: key.sealed,
+                public_key: key.public,
+                previous_until: now + ROTATION_OVERLAP,
+            });
+        }
+        let audit = actor.audit(action, partner, id);
         let changed = self.store.update_endpoint(partner, id, change, now, audit);
-        changed.await?.ok_or(EndpointError::Unknown)
+        let endpoint = changed.await?.ok_or(EndpointError::Unknown)?;
+        // Another call may have been first with a key of its own.
+        let shown = made
+            .filter(|(sealed, _)| *sealed == endpoint.sealed_secret)
+            .map(|(_, shown)| shown);
+        Ok((endpoint, shown))
     }
 
-    /// Gives an endpoint a new secret, which is shown this once; the one before signs too for [`ROTATION_OVERLAP`].
-    /// A second rotation within that time ends the first secret at once: two sign at most.
+    /// Gives an endpoint a new key; a secret is shown this once. The key before signs too for [`ROTATION_OVERLAP`].
+    /// A second rotation within that time ends the first key at once: two sign at most.
     ///
     /// # Errors
     /// See [`EndpointError`].
@@ -207,13 +241,22 @@ impl Endpoints {
         partner: PartnerId,
         id: EndpointId,
         actor: &Actor,
-    ) -> Result<(Endpoint, Zeroizing<String>), EndpointError> {
-        let (sealed, shown) = self.new_secret(id)?;
-        let until = self.means.clock.now() + ROTATION_OVERLAP;
+    ) -> Result<Shown, EndpointError> {
+        let known = self.find(Some(partner), id).await?;
+        let NewKey {
+            sealed: sealed_secret,
+            shown,
+            public: public_key,
+        } = self.new_key(id, known.signature())?;
+        let key = EndpointKey {
+            sealed_secret,
+            public_key,
+            previous_until: self.means.clock.now() + ROTATION_OVERLAP,
+        };
         let audit = actor.audit("webhook.rotate_secret", partner, id);
         let rotated = self
             .store
-            .rotate_endpoint_secret(partner, id, sealed, until, audit)
+            .rotate_endpoint_secret(partner, id, key, audit)
             .await?;
         rotated
             .map(|endpoint| (endpoint, shown))
@@ -255,10 +298,26 @@ impl Endpoints {
         Ok(url.into())
     }
 
-    fn new_secret(&self, id: EndpointId) -> Result<(Vec<u8>, Zeroizing<String>), VaultError> {
-        let shown = Secret::generate()?.reveal();
-        let sealed = self.vault.seal(&id.seal_owner(), shown.as_bytes())?;
-        Ok((sealed, shown))
+    fn new_key(&self, id: EndpointId, signature: SignatureScheme) -> Result<NewKey, VaultError> {
+        let seal = |text: &str| self.vault.seal(&id.seal_owner(), text.as_bytes());
+        match signature {
+            SignatureScheme::V1 => {
+                let secret = Secret::generate()?.reveal();
+                Ok(NewKey {
+                    sealed: seal(&secret)?,
+                    shown: Some(secret),
+                    public: None,
+                })
+            }
+            SignatureScheme::V1a => {
+                let key = PrivateKey::generate()?;
+                Ok(NewKey {
+                    sealed: seal(&key.reveal())?,
+                    shown: None,
+                    public: Some(key.public_key()?),
+                })
+            }
+        }
     }
 }
 

@@ -121,13 +121,21 @@ impl Sender {
     /// # Errors
     /// If the file cannot be used, or TLS cannot be set up.
     pub fn from_settings(settings: &Settings) -> Result<Self, SenderError> {
+        Self::by_settings(settings, settings.webhook_allow_private)
+    }
+
+    /// The same for an address that the operator typed, which may be a private one.
+    ///
+    /// # Errors
+    /// If the file cannot be used, or TLS cannot be set up.
+    pub fn to_a_typed_address(settings: &Settings) -> Result<Self, SenderError> {
+        Self::by_settings(settings, true)
+    }
+
+    fn by_settings(settings: &Settings, allow_private: bool) -> Result<Self, SenderError> {
         let file = settings.webhook_ca_file.as_deref();
         let authorities = file.map(authorities::read).transpose()?.unwrap_or_default();
-        Self::trusting(
-            authorities,
-            settings.webhook_allow_private,
-            Limits::default(),
-        )
+        Self::trusting(authorities, allow_private, Limits::default())
     }
 
     /// A sender that trusts these certificates besides the system's.

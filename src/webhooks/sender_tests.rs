@@ -1,10 +1,11 @@
 //! The sender against servers that are silent, endless, rude or somewhere else.
 
 use chrono::TimeZone;
+use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::domain::clock::{Clock, SystemClock};
-use crate::webhooks::test_support::Receiver;
+use crate::webhooks::test_support::{PATIENCE, Receiver};
 
 fn sender(allow_private: bool) -> Sender {
     let limits = Limits {
@@ -87,6 +88,26 @@ async fn a_huge_answer_is_cut_at_one_kibibyte() {
         "{}",
         kept.len()
     );
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_read_to_its_first_kibibyte_and_no_further() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    // It writes as long as somebody reads: what is in the way fills up, and then the connection breaks.
+    let endless = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        while stream.write_all(&[b'x'; 65_536]).await.is_ok() {}
+    };
+    let patient = Sender::new(true, Limits::default()).unwrap();
+    let sending = patient.send(&url, &[], b"{}".to_vec(), SystemClock.now());
+    let (result, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(sending, endless) })
+        .await
+        .expect("somebody goes on reading");
+    assert_eq!(result.status, Some(200));
+    assert_eq!(result.response.unwrap(), "x".repeat(RESPONSE_BYTES));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Standard Webhooks 1.0: the secret an endpoint shares with us, and how a message is signed with it.
+//! Standard Webhooks 1.0: the secret an endpoint shares with us, how a message is signed with it, and what a message is
+//! signed with that has several signatures.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,6 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::key_pair::{PRIVATE_KEY_PREFIX, PrivateKey};
 use crate::vault::{self, VaultError};
 
 /// What every secret begins with.
@@ -93,11 +95,34 @@ pub fn signed_headers(
     ]
 }
 
-/// The same with several secrets, while one is being rotated: a receiver needs to know one of them.
-pub fn sign_with_all(secrets: &[Secret], id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
-    let signatures: Vec<String> = secrets
+/// What an endpoint's messages are signed with.
+#[derive(Debug)]
+pub enum SigningKey {
+    /// A secret that the endpoint has too: `v1`.
+    Shared(Secret),
+    /// A private key that only we have: `v1a`.
+    Private(PrivateKey),
+}
+
+impl SigningKey {
+    /// The key that a text says by its prefix; nothing if it says none.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.starts_with(PRIVATE_KEY_PREFIX) {
+            text.parse().ok().map(Self::Private)
+        } else {
+            text.parse().ok().map(Self::Shared)
+        }
+    }
+}
+
+/// The same with several keys, while one is being rotated: a receiver needs to know one of them.
+pub fn sign_with_all(keys: &[SigningKey], id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
+    let signatures: Vec<String> = keys
         .iter()
-        .map(|secret| sign(secret, id, timestamp_seconds, body))
+        .map(|key| match key {
+            SigningKey::Shared(secret) => sign(secret, id, timestamp_seconds, body),
+            SigningKey::Private(key) => key.sign(id, timestamp_seconds, body),
+        })
         .collect();
     signatures.join(" ")
 }

@@ -1,16 +1,17 @@
-"""Reads {"secret", "messages": [{"headers", "body"}]} from standard input, and says of each message whether the
-official Standard Webhooks library believes it."""
+"""Reads [{"secret", "headers", "body"}] from standard input, and says of each message whether the official libraries of
+Standard Webhooks and of Svix believe it."""
 
 import json
 import sys
 
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+import standardwebhooks.webhooks
+import svix.webhooks
 
-given = json.load(sys.stdin)
-webhook = Webhook(given["secret"])
-for message in given["messages"]:
-    try:
-        event = webhook.verify(message["body"], message["headers"])
-        print("verified", event["type"])
-    except WebhookVerificationError as error:
-        print("refused", error)
+for message in json.load(sys.stdin):
+    for library in (standardwebhooks.webhooks, svix.webhooks):
+        try:
+            library.Webhook(message["secret"]).verify(message["body"], message["headers"])
+            verdict = "verified"
+        except library.WebhookVerificationError:
+            verdict = "refused"
+        print(library.__name__.split(".")[0], verdict)

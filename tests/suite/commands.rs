@@ -480,6 +480,33 @@ fn webhooks_are_managed(place: &Place, partner: &str, id: &str) {
     let rotated = place.json(&["webhook", "rotate-secret", id, "--json"], "");
     assert!(rotated["previous_secret_until"].is_string());
     assert!(rotated["secret"].as_str().unwrap().starts_with("whsec_"));
+    let changed = place.json(
+        &["webhook", "update", id, "--signature", "v1a", "--json"],
+        "",
+    );
+    let public = changed["public_key"].as_str().unwrap();
+    assert!(public.starts_with("whpk_"), "{changed}");
+    assert_eq!(changed.get("secret"), None);
+    let listed = place.json(&["webhook", "list", "--partner", partner, "--json"], "");
+    let shown = listed["endpoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["id"] == *id);
+    let shown = shown.unwrap();
+    assert_eq!(
+        (&shown["signature"], &shown["public_key"]),
+        (&json!("v1a"), &json!(public))
+    );
+    let rotated = place.json(&["webhook", "rotate-secret", id, "--json"], "");
+    assert_ne!(rotated["public_key"], json!(public));
+    assert_eq!(rotated.get("secret"), None);
+    let unknown = ["webhook", "update", id, "--signature", "v2"];
+    let problem = place.fails(2, &unknown, "");
+    assert!(
+        problem.contains("v2") && problem.contains("v1, v1a"),
+        "{problem}"
+    );
     let deliveries = place.json(
         &["webhook", "deliveries", id, "--state", "dead", "--json"],
         "",

@@ -9,11 +9,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use ussd_status::domain::clock::{Clock, SystemClock};
 use ussd_status::domain::status_update::ResultClass;
 use ussd_status::simulator::receiver::{Fault, ReceivedWebhook, Receiver, Rejection};
+use ussd_status::vault::new_master_key;
 use ussd_status::webhooks::Secret;
 
 use crate::support::TestStore;
 use crate::support::build::{registration_with, stk};
 use crate::support::program::Place;
+use crate::support::tls;
 
 on_both_databases!(
     live_events_are_relayed_signed_and_in_order,
@@ -283,4 +285,43 @@ async fn a_receiver_that_takes_or_refuses_everything_fails_the_check() {
     let nobody = place.run(&["webhook", "check", "http://127.0.0.1:9/"], "");
     let text = String::from_utf8(nobody.stdout).unwrap();
     assert!(text.contains("no connection"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_of_the_operators_own_is_trusted_by_both_commands_where_the_setting_says_so() {
+    let db = TestStore::sqlite().await;
+    let partner = db.partner().await.to_string();
+    let url = format!("https://localhost:{}/", tls::server());
+    let check = ["webhook", "check", url.as_str(), "--json"];
+    let statuses = |place: &Place| -> Vec<serde_json::Value> {
+        let answer: serde_json::Value =
+            serde_json::from_slice(&place.run(&check, "").stdout).unwrap();
+        let checks = answer["checks"].as_array().unwrap();
+        checks.iter().map(|one| one["status"].clone()).collect()
+    };
+    let place_with = |file: &str| {
+        let key = new_master_key().unwrap();
+        Place::under(&key, &db, &[("WEBHOOK_CA_FILE", file)])
+    };
+    let stranger = statuses(&Place::new(&db));
+    assert_eq!(stranger, vec![json!(null); 5]);
+    let place = place_with(tls::fixture("authority.pem").to_str().unwrap());
+    assert_eq!(statuses(&place), vec![json!(204); 5]);
+
+    let listen = ["--partner", partner.as_str(), "--forward-to", url.as_str()];
+    let mut listening = Listening::start(&place, &listen);
+    listening.secret();
+    db.register(registration_with(partner.parse().unwrap(), "a", "a"))
+        .await;
+    let line = listening.line();
+    assert!(line.contains("answered 204"), "{line}");
+
+    let place = place_with("nowhere.pem");
+    for arguments in [&check[..], &[&["webhook", "listen"], &listen[..]].concat()] {
+        let problem = place.fails(2, arguments, "");
+        assert!(
+            problem.contains("WEBHOOK_CA_FILE: nowhere.pem"),
+            "{problem}"
+        );
+    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may import. A room that is not there yet is simply absent; one that is not listed is refused.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("vault", &[]),
     ("settings", &["domain", "store"]),
@@ -12,6 +12,8 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("providers", &["domain"]),
     ("store", &["domain"]),
     ("feed", &["domain", "store"]),
+    ("instances", &["domain", "store"]),
+    ("statements", &["domain", "store"]),
     ("ingest", ABOVE_INGEST),
     ("payments", ABOVE_PAYMENTS),
     ("reconciliation", ABOVE_RECONCILIATION),
@@ -25,11 +27,20 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("lib", ANYTHING),
 ];
 
-const ABOVE_INGEST: &[&str] = &["domain", "store", "feed", "providers", "vault", "settings"];
+const ABOVE_INGEST: &[&str] = &[
+    "domain",
+    "store",
+    "feed",
+    "instances",
+    "providers",
+    "vault",
+    "settings",
+];
 const ABOVE_PAYMENTS: &[&str] = &[
     "domain",
     "store",
     "feed",
+    "instances",
     "providers",
     "vault",
     "settings",
@@ -39,6 +50,7 @@ const ABOVE_RECONCILIATION: &[&str] = &[
     "domain",
     "store",
     "feed",
+    "instances",
     "providers",
     "vault",
     "settings",
@@ -49,6 +61,7 @@ const ABOVE_HTTP: &[&str] = &[
     "domain",
     "store",
     "feed",
+    "instances",
     "providers",
     "vault",
     "settings",
@@ -56,6 +69,7 @@ const ABOVE_HTTP: &[&str] = &[
     "payments",
     "reconciliation",
     "webhooks",
+    "statements",
     "telemetry",
 ];
 const ANYTHING: &[&str] = &["*"];

@@ -185,6 +185,7 @@ pub async fn make_endpoint(
         previous_secret: None,
         failing_since: None,
         pace: Pace::default(),
+        public_key: None,
     };
     let audit = Desk::audit("webhook.create", Some(partner.id), id);
     store.insert_endpoint(endpoint, audit).await?;

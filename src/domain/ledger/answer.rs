@@ -115,7 +115,7 @@ impl Ledger {
         match &words {
             CallAnswer::Refused { code, message, .. } => {
                 let mut update =
-                    StatusUpdate::new(api_of(kind), ResultClass::Failed, Correlation::default());
+                    StatusUpdate::new(Api::of(kind), ResultClass::Failed, Correlation::default());
                 update.result_code.clone_from(code);
                 update.result_description = Some(message.clone());
                 self.apply(key, &update, source);
@@ -150,17 +150,5 @@ impl Ledger {
         let mut entry = self.line(TimelineKind::Stuck, None, None, source);
         entry.note = Some("the provider never told what became of it".to_owned());
         self.note(key, entry);
-    }
-}
-
-/// Whose words a refusal of a call are.
-fn api_of(kind: Kind) -> Api {
-    match kind {
-        Kind::StkPush => Api::Stk,
-        Kind::B2c => Api::B2c,
-        Kind::C2b => Api::C2b,
-        Kind::Reversal => Api::Reversal,
-        Kind::UssdPush => Api::ClickpesaPayment,
-        Kind::Payout => Api::ClickpesaPayout,
     }
 }

@@ -158,7 +158,13 @@ impl Ledger {
 
     /// A prompt on a paybill may be told twice, as its own result and as a C2B confirmation: two rows that share
     /// a receipt are never merged by a guess, but both say so.
-    fn tell_same_receipt(&mut self, key: Key, provider: Provider, receipt: &str, source: &str) {
+    pub(super) fn tell_same_receipt(
+        &mut self,
+        key: Key,
+        provider: Provider,
+        receipt: &str,
+        source: &str,
+    ) {
         for other in self.others_of_receipt(key, provider, receipt) {
             for (place, twin) in [(key, other), (other, key)] {
                 let mut entry = self.line(TimelineKind::Conflict, None, None, source);

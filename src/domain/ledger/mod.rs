@@ -7,6 +7,7 @@
 mod answer;
 mod apply;
 mod callback;
+mod import;
 mod register;
 mod working_set;
 
@@ -50,6 +51,8 @@ pub enum Command {
     Unclaimed(Box<Unclaimed>),
     /// A provider answered a call or a question of ours, or did not.
     Answered(Box<ProviderAnswer>),
+    /// A transaction of the past is brought in.
+    Import(Box<History>),
 }
 
 impl Command {
@@ -61,6 +64,7 @@ impl Command {
             Self::Callback(arrival) => arrival.partner_id,
             Self::Unclaimed(unclaimed) => Some(unclaimed.kept.partner_id),
             Self::Answered(answer) => Some(answer.partner_id),
+            Self::Import(history) => Some(history.transaction.partner_id),
         }
     }
 }
@@ -96,6 +100,15 @@ pub struct Registration {
     pub original_id: Option<TransactionId>,
     /// Set if the payment is started through us: it is committed before the provider is called.
     pub intent: Option<Box<Intent>>,
+}
+
+/// A transaction of the past, as another book has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// What it was; what the other book does not say is `None`.
+    pub transaction: Transaction,
+    /// Whether the other book names its id; else the id was made for it.
+    pub is_id_given: bool,
 }
 
 /// Provider ids for a transaction that is already there.
@@ -197,7 +210,7 @@ pub enum Word {
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Registered now (`created`) or already before, with the same content.
+    /// Registered or imported now (`created`) or already before, with the same content.
     Registered {
         /// The transaction as it stands.
         transaction: Box<Transaction>,
@@ -219,7 +232,7 @@ pub enum Outcome {
 pub enum Refusal {
     /// No such transaction of this partner.
     NotFound,
-    /// `client_request_id` was used before with another value in this field.
+    /// The transaction that the command names by an id of its own is there already, with another value in this field.
     Reused {
         /// The field that differs.
         field: &'static str,

@@ -1,6 +1,7 @@
 //! The rules, told as stories: a book stands in for the store, a batch of commands is one `run`.
 
 mod answers;
+mod import;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use crate::domain::status_update::{CallbackKind, Correlation, News};
 use crate::domain::timeline::{StatusEvent, TimelineEntry, TimelineKind};
 use crate::domain::transaction::{IdField, Provider, ProviderIds, Transaction};
 
-use super::{Changed, Changes, Command, Line, NewDelivery, Outcome, Word};
+use super::{Changed, Changes, Command, History, Line, NewDelivery, Outcome, Word};
 
 /// What the store must look up before the commands can be judged.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -94,9 +94,23 @@ impl Lookups {
                     let kept = &unclaimed.kept;
                     lookups.add_news(Some(kept.partner_id), &kept.news);
                 }
+                Command::Import(history) => lookups.add_history(history),
             }
         }
         lookups
+    }
+
+    /// By what a transaction of the past may be known already.
+    fn add_history(&mut self, history: &History) {
+        let past = &history.transaction;
+        if history.is_id_given {
+            self.transactions.insert((past.partner_id, past.id));
+        }
+        let own = past.client_request_id.clone();
+        self.client_requests
+            .extend(own.map(|id| (past.partner_id, id)));
+        let ids = past.ids.known().map(|(_, value)| value.to_owned());
+        self.values.extend(ids.chain(past.receipt.clone()));
     }
 
     /// What a provider's answer brings that others may hold or wait for.
@@ -263,6 +277,7 @@ impl Ledger {
             Command::Callback(arrival) => Outcome::Recorded(self.receive(*arrival)),
             Command::Unclaimed(unclaimed) => Outcome::Recorded(self.settle_unclaimed(*unclaimed)),
             Command::Answered(answer) => self.answered(*answer),
+            Command::Import(history) => self.import(*history),
         }
     }
 

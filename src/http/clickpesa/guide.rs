@@ -208,6 +208,7 @@ async fn endpoint(state: &State, order: &Order, url: &str) -> Result<(Endpoint, 
         previous_secret: None,
         failing_since: None,
         pace: Pace::default(),
+        public_key: None,
         transaction_id: Some(order.transaction_id),
     };
     Ok((endpoint, shown.to_string()))

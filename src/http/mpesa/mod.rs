@@ -1,7 +1,6 @@
 //! `/api/v1/mpesa/`: the guide's routes. Answers are `{"success":true,"data":{…}}` in its names; statuses are PENDING,
 //! SUCCESS and FAILED; amounts are JSON numbers.
 
-mod message;
 mod payouts;
 mod questions;
 mod stk;

@@ -4,7 +4,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use super::{data, message, number, timestamp, word};
+use super::{data, number, timestamp, word};
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::search::{
@@ -16,6 +16,7 @@ use crate::domain::transaction::{Provider, Transaction};
 use crate::http::State;
 use crate::http::authentication::AuthenticatedPartner;
 use crate::http::error::ApiError;
+use crate::http::expand;
 use crate::http::payments::fields::parse_phone;
 use crate::http::request::{Query, checked_text};
 use crate::http::transactions::unknown;
@@ -62,13 +63,13 @@ pub async fn status_detailed(
 ) -> Result<HttpResponse, ApiError> {
     Query::parse(request.query_string(), &[])?;
     let (transaction, timeline) = named(&state, partner.partner.id, &path).await?;
-    let advice = message::advise(&transaction);
-    let lines: Vec<TimelineBody<'_>> = timeline.iter().map(TimelineBody::from).collect();
+    let line = expand::line(&state, partner.partner.id, &transaction, state.clock.now()).await?;
+    let timeline_lines: Vec<TimelineBody<'_>> = timeline.iter().map(TimelineBody::from).collect();
     let mut detailed = body(&transaction, paid_at(&timeline));
     if let Value::Object(members) = &mut detailed {
-        members.insert("message".to_owned(), json!(advice.message));
-        members.insert("action".to_owned(), json!(advice.action));
-        members.insert("timeline".to_owned(), json!(lines));
+        members.insert("message".to_owned(), json!(line.en));
+        members.insert("action".to_owned(), json!(line.action.as_str()));
+        members.insert("timeline".to_owned(), json!(timeline_lines));
     }
     Ok(data(HttpResponse::Ok(), detailed))
 }

@@ -75,7 +75,7 @@ pub async fn create(
         (_, false) => "Payment was ordered before",
     };
     let response = HttpResponse::build(status(&settled, StatusCode::CREATED));
-    Ok(answer(response, message, &settled.transaction, None))
+    Ok(answer(response, message, &settled.transaction))
 }
 
 /// Starts a payment; refusals are errors.

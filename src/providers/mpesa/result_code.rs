@@ -95,6 +95,16 @@ const B2B: Table = Table {
 
 /// The class of a result code. For `Balance`, `StatusQuery` and `C2b` no code says anything about a payment.
 pub fn classify(api: Api, code: &str) -> ResultClass {
+    let code = normal_form(code);
+    known(api)
+        .into_iter()
+        .flatten()
+        .find(|(codes, _)| codes.contains(&code))
+        .map_or(ResultClass::Unknown, |(_, class)| class)
+}
+
+/// The codes of an API whose meaning is known, by class.
+pub(in crate::providers) fn known(api: Api) -> Option<[(&'static [&'static str], ResultClass); 4]> {
     let table = match api {
         Api::Stk => STK,
         Api::B2c => B2C,
@@ -104,18 +114,14 @@ pub fn classify(api: Api, code: &str) -> ResultClass {
         | Api::StatusQuery
         | Api::C2b
         | Api::ClickpesaPayment
-        | Api::ClickpesaPayout => return ResultClass::Unknown,
+        | Api::ClickpesaPayout => return None,
     };
-    let code = normal_form(code);
-    [
+    Some([
         (table.success, ResultClass::Success),
         (table.failed, ResultClass::Failed),
         (table.unconfirmed, ResultClass::Unconfirmed),
         (table.pending, ResultClass::Pending),
-    ]
-    .into_iter()
-    .find(|(codes, _)| codes.contains(&code))
-    .map_or(ResultClass::Unknown, |(_, class)| class)
+    ])
 }
 
 /// A code without what a sender's number formatting may add.

@@ -1,14 +1,16 @@
 //! The outbox: who has something due, taking a lease on it, and what came of the attempts.
 
+use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
-use super::DIALECT;
+use super::{Conn, DIALECT};
 use crate::domain::clock::Instant;
-use crate::domain::delivery::{Attempt, AttemptVerdict, LEASE, ORDER_PATIENCE};
-use crate::store::Capacity;
+use crate::domain::delivery::{Attempt, AttemptVerdict, ClaimedDelivery, LEASE, ORDER_PATIENCE};
 use crate::store::columns::At;
+use crate::store::delivery_rows::{ClaimedEventRow, ClaimedNoticeRow, LeasedRow};
 use crate::store::dialect::{Dialect, Type};
 use crate::store::statement::{Bind, Statement};
+use crate::store::{Capacity, StoreError};
 
 /// That a row found by its key is pending. Said plainly it would lead PostgreSQL to the index of pending rows instead,
 /// through all of a partner's.
@@ -76,7 +78,7 @@ pub fn claim(capacities: &[Capacity], now: Instant) -> Statement {
     // The row's own predicate stands again outside the subselect, so that two claimers never take the same row.
     Statement::new(format!(
         "UPDATE deliveries SET due_at = $3, is_leased = true WHERE {IS_PENDING} AND due_at <= $2 \
-         AND (partner_id, id) IN ({chosen}) RETURNING id"
+         AND (partner_id, id) IN ({chosen}) RETURNING id, sequence"
     ))
     .text(Value::from(rows).to_string())
     .bind(Bind::At(At(now)))
@@ -85,29 +87,94 @@ pub fn claim(capacities: &[Capacity], now: Instant) -> Statement {
     .bind(Bind::Number(most.unwrap_or_default()))
 }
 
-/// Claimed deliveries with their endpoints and events.
-pub fn claimed(capacities: &[Capacity], ids: &[String]) -> Statement {
-    let partners: Vec<String> = capacities
-        .iter()
-        .map(|capacity| capacity.partner_id.to_string())
-        .collect();
-    Statement::new(format!(
-        "SELECT d.id, d.attempts, d.created_at AS delivery_created_at, d.partner_id, d.endpoint_id, \
-         e.url, e.sealed_secret, e.previous_sealed_secret, e.previous_secret_until, e.failing_since, \
-         e.created_at AS endpoint_created_at, \
+/// Takes a lease on due deliveries, and reads them with all a sender needs.
+pub async fn take(
+    conn: &mut Conn,
+    capacities: Vec<Capacity>,
+    now: Instant,
+) -> Result<Vec<ClaimedDelivery>, StoreError> {
+    let leased: Vec<LeasedRow> = claim(&capacities, now).load(conn).await?;
+    let ids = |is_wanted: fn(&LeasedRow) -> bool| -> Vec<String> {
+        let wanted = leased.iter().filter(|row| is_wanted(row));
+        wanted.map(|row| row.id.0.to_string()).collect()
+    };
+    let mut claimed = Vec::with_capacity(leased.len());
+    // Below zero is no place in the feed.
+    let (events, notices) = (ids(|row| row.sequence > 0), ids(|row| row.sequence < 0));
+    if !events.is_empty() {
+        let statement = claimed_events(&capacities, &events);
+        let rows: Vec<ClaimedEventRow> = statement.load(conn).await?;
+        claimed.extend(readable(rows));
+    }
+    if !notices.is_empty() {
+        let statement = claimed_notices(&capacities, &notices);
+        let rows: Vec<ClaimedNoticeRow> = statement.load(conn).await?;
+        claimed.extend(readable(rows));
+    }
+    Ok(claimed)
+}
+
+/// One row that cannot be read must not hold up the others; its lease runs out and it is tried again.
+fn readable<R>(rows: Vec<R>) -> impl Iterator<Item = ClaimedDelivery>
+where
+    ClaimedDelivery: TryFrom<R, Error = StoreError>,
+{
+    rows.into_iter().filter_map(|row| {
+        ClaimedDelivery::try_from(row)
+            .inspect_err(|error| tracing::error!(%error, "a claimed delivery"))
+            .ok()
+    })
+}
+
+/// A claimed delivery and its endpoint.
+const CLAIMED: &str = "d.id, d.attempts, d.created_at AS delivery_created_at, d.partner_id, d.endpoint_id, \
+     e.url, e.sealed_secret, e.previous_sealed_secret, e.previous_secret_until, e.failing_since, \
+     e.created_at AS endpoint_created_at";
+
+/// Claimed deliveries of events, with their endpoints.
+fn claimed_events(capacities: &[Capacity], ids: &[String]) -> Statement {
+    let statement = Statement::new(format!(
+        "SELECT {CLAIMED}, \
          v.id AS event_id, v.sequence, v.transaction_id, v.kind, v.to_status, v.at, v.conversation_id, v.client_request_id, \
          v.result_code, v.result_description, v.receipt, v.amount_minor, v.currency, v.msisdn, v.reversed_at \
          FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id \
          JOIN transaction_events v ON v.partner_id = d.partner_id AND v.sequence = d.sequence \
-         WHERE d.partner_id {} AND d.id {} AND e.removed_at IS NULL ORDER BY v.sequence",
-        DIALECT.in_ids("$1"),
-        DIALECT.in_ids("$2")
-    ))
-    .text(json!(partners).to_string())
-    .text(json!(ids).to_string())
+         WHERE {} AND e.removed_at IS NULL ORDER BY v.sequence",
+        among_claimed()
+    ));
+    with_claimed(statement, capacities, ids)
 }
 
-/// The attempts, and what follows for their deliveries.
+/// Claimed deliveries of notices, with their endpoints.
+fn claimed_notices(capacities: &[Capacity], ids: &[String]) -> Statement {
+    let statement = Statement::new(format!(
+        "SELECT {CLAIMED}, d.transaction_id AS notice_id, d.notice \
+         FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id \
+         WHERE {} AND d.notice IS NOT NULL AND e.removed_at IS NULL ORDER BY d.sequence DESC",
+        among_claimed()
+    ));
+    with_claimed(statement, capacities, ids)
+}
+
+fn among_claimed() -> String {
+    format!(
+        "d.partner_id {} AND d.id {}",
+        DIALECT.in_ids("$1"),
+        DIALECT.in_ids("$2")
+    )
+}
+
+fn with_claimed(statement: Statement, capacities: &[Capacity], ids: &[String]) -> Statement {
+    let partners: Vec<String> = capacities
+        .iter()
+        .map(|capacity| capacity.partner_id.to_string())
+        .collect();
+    statement
+        .text(json!(partners).to_string())
+        .text(json!(ids).to_string())
+}
+
+/// The attempts, and what follows for their deliveries. Where an endpoint ends, `notices` has locked the ledgers before.
 pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
     let mut records = Vec::new();
     let mut verdicts = Vec::new();
@@ -148,23 +215,8 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
             finished.then(|| DIALECT.instant(attempt.at)),
         ]));
     }
-    let mut statements = Vec::new();
-    if !gone.is_empty() {
-        // The partners' ledgers first, as every commit of them does: one that still saw the endpoint is over, and the
-        // next one will not.
-        statements.push(
-            Statement::new(format!(
-                "UPDATE feed_heads SET last_sequence = last_sequence WHERE partner_id IN (SELECT partner_id FROM {} AS r)",
-                DIALECT.rows(
-                    "$1",
-                    &[("id", Type::Id), ("at", Type::Instant), ("partner_id", Type::Id)]
-                )
-            ))
-            .text(Value::from(gone.clone()).to_string()),
-        );
-    }
-    // Then endpoints, then deliveries: whoever changes both takes them in this order, so that nobody waits in a circle.
-    statements.extend(failing_since(attempts));
+    // Endpoints, then deliveries: whoever changes both takes them in this order, so that nobody waits in a circle.
+    let mut statements = failing_since(attempts);
     if !gone.is_empty() {
         statements.push(
             Statement::new(format!(

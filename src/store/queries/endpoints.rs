@@ -6,7 +6,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl};
 
 use super::{Conn, insert_audit};
 use crate::domain::clock::Instant;
-use crate::domain::delivery::{Endpoint, EndpointChange};
+use crate::domain::delivery::{Endpoint, EndpointChange, EndpointKey, PreviousSecret};
 use crate::domain::identity::{EndpointId, PartnerId};
 use crate::store::columns::{At, Id};
 use crate::store::delivery_rows::EndpointChanges;
@@ -125,12 +125,28 @@ fn changes(known: &Endpoint, change: EndpointChange, now: Instant) -> EndpointCh
         (Some(true), Some(_)) => (Some(None), Some(None)),
         _ => (None, None),
     };
+    // Another call may have changed to the same meanwhile: then its key stands.
+    let key = change
+        .key
+        .filter(|key| key.public_key.is_some() != known.public_key.is_some());
+    let previous = key.as_ref().map(|key| PreviousSecret {
+        sealed: known.sealed_secret.clone(),
+        until: key.previous_until,
+    });
+    let (sealed_secret, public_key) = key.map(|key| (key.sealed_secret, key.public_key)).unzip();
+    let (previous_sealed_secret, previous_secret_until) = previous
+        .map(|previous| (Some(previous.sealed), Some(At(previous.until))))
+        .unzip();
     EndpointChanges {
         url: change.url,
         events: change.events.map(|events| events.join(" ")),
         description: change.description,
         concurrency: change.concurrency.map(limit_column),
         rate_per_second: change.rate_per_second.map(|rate| rate.map(limit_column)),
+        sealed_secret,
+        public_key,
+        previous_sealed_secret,
+        previous_secret_until,
         disabled_at,
         failing_since,
     }
@@ -140,8 +156,7 @@ pub async fn rotate_secret(
     conn: &mut Conn,
     partner: PartnerId,
     id: EndpointId,
-    sealed_secret: Vec<u8>,
-    until: Instant,
+    key: EndpointKey,
     now: Instant,
     audit: Audit,
 ) -> Result<Option<Endpoint>, StoreError> {
@@ -156,8 +171,9 @@ pub async fn rotate_secret(
         )
         .set((
             endpoints::previous_sealed_secret.eq(endpoints::sealed_secret.nullable()),
-            endpoints::previous_secret_until.eq(Some(At(until))),
-            endpoints::sealed_secret.eq(sealed_secret),
+            endpoints::previous_secret_until.eq(Some(At(key.previous_until))),
+            endpoints::sealed_secret.eq(key.sealed_secret),
+            endpoints::public_key.eq(key.public_key),
         ))
         .execute(conn)
         .await?;

@@ -7,6 +7,8 @@ mod endpoints;
 mod erasure;
 mod feed;
 mod housekeeping;
+mod instances;
+mod notices;
 mod partners;
 mod payments;
 mod replay;

@@ -15,6 +15,7 @@ use crate::domain::delivery_record::{
     RangeReplayed, ReplayRange,
 };
 use crate::domain::identity::{DeliveryId, EndpointId, PartnerId};
+use crate::domain::notice::DISABLED_NOTICE;
 use crate::domain::timeline::EVENT_TYPES;
 use crate::store::columns::{At, Id};
 use crate::store::delivery_rows::{AskedRow, AttemptRow, DeliveryRow, ReplayRow};
@@ -27,9 +28,14 @@ use crate::store::{Audit, StoreError};
 /// and after the ends of a range are looked at too.
 const SEQUENCE_SLACK: i64 = 1_000;
 
-/// `StatusEvent::event_type`, of a row of `transaction_events` called v.
+/// `StatusEvent::event_type`, of a row of `transaction_events` called v; none where there is no row.
 const EVENT_TYPE: &str = "CASE WHEN v.kind = 'registered' OR v.to_status = 'queued' \
      THEN 'transaction.registered' ELSE 'transaction.' || v.to_status END";
+
+/// What a delivery called d tells.
+fn told() -> String {
+    format!("COALESCE({EVENT_TYPE}, CASE WHEN d.notice IS NOT NULL THEN '{DISABLED_NOTICE}' END)")
+}
 
 const FOUND: &str = "d.id, d.endpoint_id, d.transaction_id, d.sequence, d.state, d.due_at, d.created_at, \
      d.finished_at, d.replayed_at";
@@ -46,10 +52,11 @@ pub async fn list_deliveries(
         .map(|state| format!("AND d.state = '{state}'"))
         .unwrap_or_default();
     let rows: Vec<DeliveryRow> = Statement::new(format!(
-        "SELECT {FOUND}, {EVENT_TYPE} AS event_type FROM deliveries d \
+        "SELECT {FOUND}, {told} AS event_type FROM deliveries d \
          LEFT JOIN transaction_events v ON v.partner_id = d.partner_id AND v.sequence = d.sequence \
          WHERE d.partner_id = $1 AND d.endpoint_id = $2 AND d.sequence < $3 {state} \
-         ORDER BY d.sequence DESC LIMIT $4"
+         ORDER BY d.sequence DESC LIMIT $4",
+        told = told()
     ))
     .bind(Bind::Id(Id(partner.0)))
     .bind(Bind::Id(Id(endpoint.0)))
@@ -66,9 +73,10 @@ pub async fn find_delivery(
     id: DeliveryId,
 ) -> Result<Option<DeliveryRecord>, StoreError> {
     let rows: Vec<DeliveryRow> = Statement::new(format!(
-        "SELECT {FOUND}, {EVENT_TYPE} AS event_type FROM deliveries d \
+        "SELECT {FOUND}, {told} AS event_type FROM deliveries d \
          LEFT JOIN transaction_events v ON v.partner_id = d.partner_id AND v.sequence = d.sequence \
-         WHERE d.partner_id = $1 AND d.id = $2"
+         WHERE d.partner_id = $1 AND d.id = $2",
+        told = told()
     ))
     .bind(Bind::Id(Id(partner.0)))
     .bind(Bind::Id(Id(id.0)))
@@ -116,8 +124,8 @@ pub async fn requeue_one(
         let asked: Vec<AskedRow> = Statement::new(
             "SELECT e.disabled_at IS NOT NULL AS is_disabled FROM deliveries d \
              JOIN endpoints e ON e.id = d.endpoint_id AND e.removed_at IS NULL \
-             JOIN transaction_events v ON v.partner_id = d.partner_id AND v.sequence = d.sequence \
-             WHERE d.partner_id = $1 AND d.id = $2",
+             LEFT JOIN transaction_events v ON v.partner_id = d.partner_id AND v.sequence = d.sequence \
+             WHERE d.partner_id = $1 AND d.id = $2 AND (v.id IS NOT NULL OR d.notice IS NOT NULL)",
         )
         .bind(Bind::Id(Id(partner.0)))
         .bind(Bind::Id(Id(id.0)))

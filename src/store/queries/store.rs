@@ -1,6 +1,7 @@
 //! The store's methods over this adapter: each runs as one task on the store's own runtime, so that it commits or
 //! rolls back whole, whatever becomes of its caller.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,20 +12,27 @@ use diesel_migrations::MigrationHarness;
 use tokio::sync::broadcast;
 
 use super::{Adapter, Conn, DIALECT, MIGRATIONS, Statement};
-use super::{accounts, deliveries, endpoints, feed, housekeeping, partners, payments, replay};
+use super::{
+    accounts, deliveries, endpoints, feed, housekeeping, instances, notices, partners, payments,
+    replay,
+};
 use crate::domain::account::Account;
+use crate::domain::allowance::{Allowance, Standing};
 use crate::domain::clock::Instant;
-use crate::domain::delivery::{Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange};
+use crate::domain::completion::Completion;
+use crate::domain::delivery::{
+    Attempt, ClaimedDelivery, DueEndpoint, Endpoint, EndpointChange, EndpointKey,
+};
 use crate::domain::delivery_record::{
     DeliveryPage, DeliveryRecord, OneReplayed, RangeReplayed, ReplayRange,
 };
 use crate::domain::identity::{
-    AccountId, CallbackId, DeliveryId, EndpointId, KeyId, PartnerId, TransactionId,
+    AccountId, CallbackId, DeliveryId, EndpointId, InstanceId, KeyId, PartnerId, TransactionId,
 };
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, ProviderFilter, Search};
+use crate::domain::search::{BulkLookup, Cursor, Filter, ProviderFilter, Search};
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::{StatusEvent, TimelineEntry};
 use crate::domain::transaction::{IdField, Provider, Transaction};
@@ -33,12 +41,13 @@ use crate::store::ledger::load;
 use crate::store::ledger::working_set::kept;
 use crate::store::page::listing;
 use crate::store::rows::{
-    BacklogRow, ClaimedRow, DueEndpointRow, EventRow, HeadRow, IdRow, InstantRow, PartnerIdRow,
-    TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
+    BacklogRow, DueEndpointRow, EventRow, HeadRow, IdRow, InstantRow, OthersRow, PartnerIdRow,
+    StandingRow, TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
 };
+use crate::store::story_sql::{CompletionRow, TimelineOfRow};
 use crate::store::{
-    Audit, Backlog, BulkFound, Capacity, CommitNotice, EventPage, KeyHolder, Listing, Retention,
-    Store, StoreError, provider_list_sql, search_sql,
+    Audit, Backlog, BulkFound, Capacity, CommitNotice, EventPage, KeyHolder, Listing, Others,
+    Retention, Store, StoreError, provider_list_sql, search_sql, story_sql,
 };
 
 /// How often a process looks again when another one was quicker with a migration on the embedded database.
@@ -65,9 +74,7 @@ impl Adapter {
         match tokio::time::timeout(limit, task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Err(StoreError::Query(error.to_string())),
-            Err(_) => Err(StoreError::Unavailable(format!(
-                "no answer within {limit:?}"
-            ))),
+            Err(_) => Err(StoreError::no_answer_within(limit)),
         }
     }
 
@@ -119,7 +126,9 @@ macro_rules! on {
         $adapter
             .run(async move {
                 let mut conn = adapter.$connection().await?;
-                $($path)::+(&mut *conn, $($argument),*).await
+                let outcome = adapter.within($($path)::+(&mut conn, $($argument),*)).await;
+                adapter.settle(conn, outcome.as_ref().err());
+                outcome
             })
             .await
     }};
@@ -201,6 +210,33 @@ impl Store for Adapter {
         listing(figures, rows, &search)
     }
 
+    async fn find_newest(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+    ) -> Result<Option<Transaction>, StoreError> {
+        let newest = search_sql::newest(DIALECT, partner, &filter);
+        let rows = self.rows::<TransactionRow, _>(newest).await?;
+        rows.into_iter()
+            .next()
+            .map(Transaction::try_from)
+            .transpose()
+    }
+
+    async fn list_oldest_first(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        let statement = search_sql::walk(DIALECT, partner, &filter, after, limit);
+        let rows = self
+            .rows::<TransactionRow, _>(statement.selecting::<TransactionSql>())
+            .await?;
+        rows.into_iter().map(Transaction::try_from).collect()
+    }
+
     async fn list_provider_transactions(
         &self,
         partner: PartnerId,
@@ -255,6 +291,51 @@ impl Store for Adapter {
             .map(TimelineEntry::try_from)
             .collect::<Result<_, _>>()?;
         Ok(Some((row.try_into()?, timeline)))
+    }
+
+    async fn list_timelines(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+        lines: i64,
+    ) -> Result<HashMap<TransactionId, Vec<TimelineEntry>>, StoreError> {
+        let statement = story_sql::timelines(DIALECT, partner, &ids, lines);
+        let rows = self.rows::<TimelineOfRow, _>(statement).await?;
+        let mut timelines: HashMap<_, Vec<_>> = HashMap::with_capacity(ids.len());
+        for TimelineOfRow {
+            transaction_id,
+            line,
+        } in rows
+        {
+            let timeline = timelines
+                .entry(TransactionId(transaction_id.0))
+                .or_default();
+            timeline.push(line.try_into()?);
+        }
+        Ok(timelines)
+    }
+
+    async fn list_stuck_among(
+        &self,
+        partner: PartnerId,
+        ids: Vec<TransactionId>,
+    ) -> Result<Vec<TransactionId>, StoreError> {
+        let statement = story_sql::stuck_among(DIALECT, partner, &ids);
+        let rows = self.rows::<IdRow, _>(statement).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| TransactionId(row.id.0))
+            .collect())
+    }
+
+    async fn list_completions(
+        &self,
+        partner: PartnerId,
+        events: i64,
+    ) -> Result<Vec<Completion>, StoreError> {
+        let statement = story_sql::completions(partner, events);
+        let rows = self.rows::<CompletionRow, _>(statement).await?;
+        rows.into_iter().map(Completion::try_from).collect()
     }
 
     async fn find_payment(
@@ -442,14 +523,13 @@ impl Store for Adapter {
         &self,
         partner: PartnerId,
         id: EndpointId,
-        sealed_secret: Vec<u8>,
-        until: Instant,
+        key: EndpointKey,
         audit: Audit,
     ) -> Result<Option<Endpoint>, StoreError> {
         let now = self.clock.now();
         on!(
             self.writer,
-            endpoints::rotate_secret(partner, id, sealed_secret, until, now, audit)
+            endpoints::rotate_secret(partner, id, key, now, audit)
         )
     }
 
@@ -520,33 +600,16 @@ impl Store for Adapter {
         capacities: Vec<Capacity>,
         now: Instant,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        let adapter = self.clone();
-        let rows: Vec<ClaimedRow> = self
-            .run(async move {
-                let mut conn = adapter.writer().await?;
-                let claimed: Vec<IdRow> =
-                    deliveries::claim(&capacities, now).load(&mut *conn).await?;
-                if claimed.is_empty() {
-                    return Ok(Vec::new());
-                }
-                let ids: Vec<String> = claimed.iter().map(|row| row.id.0.to_string()).collect();
-                Ok(deliveries::claimed(&capacities, &ids)
-                    .load(&mut *conn)
-                    .await?)
-            })
-            .await?;
-        // One row that cannot be read must not hold up the others; its lease runs out and it is tried again.
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| {
-                ClaimedDelivery::try_from(row)
-                    .inspect_err(|error| tracing::error!(%error, "a claimed delivery"))
-                    .ok()
-            })
-            .collect())
+        on!(self.writer, deliveries::take(capacities, now))
     }
 
     async fn record_attempts(&self, attempts: Vec<Attempt>) -> Result<(), StoreError> {
+        if attempts
+            .iter()
+            .any(|attempt| attempt.verdict.ends_endpoint())
+        {
+            return on!(self.writer, notices::record_ending(attempts));
+        }
         let adapter = self.clone();
         self.run(async move {
             adapter.execute_all(deliveries::attempts(&attempts)).await?;
@@ -557,6 +620,35 @@ impl Store for Adapter {
 
     async fn requeue_leased(&self, now: Instant) -> Result<u64, StoreError> {
         self.execute_and_count(vec![deliveries::requeue(now)]).await
+    }
+
+    async fn record_alive(&self, id: InstanceId) -> Result<Others, StoreError> {
+        let rows = self.rows::<OthersRow, _>(instances::beat(id)).await?;
+        rows.into_iter()
+            .next()
+            .map(Others::from)
+            .ok_or_else(|| StoreError::Query("the instances were not counted".to_owned()))
+    }
+
+    async fn record_gone(&self, id: InstanceId) -> Result<(), StoreError> {
+        self.execute_and_count(vec![instances::leave(id)])
+            .await
+            .map(drop)
+    }
+
+    async fn take_allowance(
+        &self,
+        key: KeyId,
+        bucket: &'static str,
+        allowance: Allowance,
+    ) -> Result<Standing, StoreError> {
+        let rows = self
+            .rows::<StandingRow, _>(instances::take(key, bucket, allowance))
+            .await?;
+        rows.into_iter()
+            .next()
+            .map(Standing::from)
+            .ok_or_else(|| StoreError::Query("the request was not counted".to_owned()))
     }
 
     async fn remove_expired(&self, retention: Retention) -> Result<u64, StoreError> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use ussd_status::domain::partner::Scope;
 use ussd_status::simulator::receiver::Receiver;
 
-use super::{acknowledged, assert_order, b2c_result, registered, start};
+use super::{acknowledged, assert_order, b2c_result, registered, start, waiting};
 use crate::support::TestStore;
 use crate::support::app::{TestApp, TestPartner};
 
@@ -94,27 +94,6 @@ async fn a_feed_is_read_page_by_page(db: TestStore) {
     assert_eq!(page["next_after"], 55);
 }
 
-/// Asks with a wait, and returns when the service has begun to wait.
-async fn waiting<'a>(
-    app: &'a TestApp,
-    partner: &'a TestPartner,
-    query: &'a str,
-    prefer: &'a str,
-) -> impl Future<Output = Value> + use<'a> {
-    let headers = [("x-api-key", partner.key.as_str()), ("prefer", prefer)];
-    let path = format!("{EVENTS}?{query}");
-    let mut asking = Box::pin(async move {
-        app.send(Method::GET, &path, &headers, None)
-            .await
-            .expect(200)
-    });
-    tokio::select! {
-        answer = &mut asking => panic!("answered at once: {answer}"),
-        () = async { while app.feed.waiting() == 0 { tokio::task::yield_now().await; } } => {}
-    }
-    asking
-}
-
 async fn an_answer_comes_the_instant_something_happens(db: TestStore) {
     let app = TestApp::start(db).await;
     let partner = app.partner().await;
@@ -126,11 +105,11 @@ async fn an_answer_comes_the_instant_something_happens(db: TestStore) {
     .into_iter()
     .enumerate()
     {
-        let answer = waiting(&app, &partner, query, prefer).await;
+        let answer = waiting(&app, &partner, &format!("{EVENTS}?{query}"), prefer).await;
         app.register(&stranger, json!({})).await;
         let begun = Instant::now();
         app.register(&partner, json!({})).await;
-        let page = answer.await;
+        let page = answer.await.expect(200);
         assert_eq!(sequences(&page), [i64::try_from(number).unwrap() + 1]);
         // On SQLite nobody looks every now and then: only the commit can have told.
         assert!(begun.elapsed() < Duration::from_secs(15));
@@ -149,11 +128,11 @@ async fn an_answer_comes_the_instant_something_happens(db: TestStore) {
 async fn a_stopping_service_answers_those_who_wait(db: TestStore) {
     let app = TestApp::start(db).await;
     let partner = app.partner().await;
-    let answer = waiting(&app, &partner, "wait=25", "foo").await;
+    let answer = waiting(&app, &partner, &format!("{EVENTS}?wait=25"), "foo").await;
     let begun = Instant::now();
     app.stop();
     assert_eq!(
-        answer.await,
+        answer.await.expect(200),
         json!({"success": true, "events": [], "next_after": 0, "oldest": null})
     );
     assert!(begun.elapsed() < Duration::from_secs(15));

@@ -1,6 +1,7 @@
 //! The whole program over HTTP.
 
 mod callbacks;
+mod client_webhooks;
 mod clients;
 mod errors;
 mod events;
@@ -13,7 +14,10 @@ mod payments;
 mod payments_clickpesa;
 mod payments_mpesa;
 mod register;
+mod screen;
 mod status;
+mod ussd_menu;
+mod waiting;
 mod webhook_management;
 mod webhook_replay;
 mod webhooks;
@@ -26,9 +30,9 @@ use crate::support::TestStore;
 use crate::support::app::{Answer, TestApp, TestPartner};
 
 /// The status API.
-const STATUS: &str = "/api/ussd/transaction-status";
+pub const STATUS: &str = "/api/ussd/transaction-status";
 /// Registering.
-const TRANSACTIONS: &str = "/api/ussd/transactions";
+pub const TRANSACTIONS: &str = "/api/ussd/transactions";
 
 /// A provider's body from `tests/fixtures`.
 fn fixture(name: &str) -> String {
@@ -115,6 +119,26 @@ fn assert_order(answer: &Answer, names: &[&str]) {
             found.unwrap_or_else(|| panic!("{name} is missing or misplaced in {}", answer.text));
         at += found + 1;
     }
+}
+
+/// Asks with a wait, and returns when the service has begun to wait.
+async fn waiting<'a>(
+    app: &'a TestApp,
+    partner: &'a TestPartner,
+    path: &str,
+    prefer: &'a str,
+) -> impl Future<Output = Answer> + use<'a> {
+    let before = app.feed.waiting();
+    let path = path.to_owned();
+    let mut asking = Box::pin(async move {
+        let headers = [("x-api-key", partner.key.as_str()), ("prefer", prefer)];
+        app.send(Method::GET, &path, &headers, None).await
+    });
+    tokio::select! {
+        answer = &mut asking => panic!("answered at once: {}", answer.text),
+        () = async { while app.feed.waiting() == before { tokio::task::yield_now().await; } } => {}
+    }
+    asking
 }
 
 /// A service with a partner that has an M-Pesa account.

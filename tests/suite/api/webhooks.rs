@@ -7,15 +7,19 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use ussd_status::simulator::receiver::{Fault, ReceivedWebhook, Receiver};
 
+use super::webhook_management::{WEBHOOKS, made};
 use super::{acknowledged, assert_order, b2c_result, start};
 use crate::support::TestStore;
 use crate::support::app::{Answer, TestApp, TestPartner};
+use crate::support::openapi::Document;
 
 on_both_databases!(
     a_payments_life_arrives_signed_and_in_order,
     a_failing_endpoint_is_tried_again_and_delays_nobody_else,
     a_kept_callback_and_a_reversal_are_told_like_any_other,
     an_endpoint_that_is_gone_is_left_alone,
+    the_other_endpoints_are_told_of_one_that_is_gone_until_they_have_it,
+    an_endpoint_gets_no_more_in_a_second_than_it_named,
 );
 
 /// The partner's end.
@@ -362,4 +366,86 @@ async fn an_endpoint_that_is_gone_is_left_alone(db: TestStore) {
     let metrics = app.send(Method::GET, "/metrics", &[], None).await.text;
     assert!(metrics.contains("ussd_status_webhook_attempts_total"));
     assert!(metrics.contains("ussd_status_webhook_endpoints_paused 0"));
+}
+
+async fn the_other_endpoints_are_told_of_one_that_is_gone_until_they_have_it(db: TestStore) {
+    let (app, partner, _) = start(db).await;
+    let mut desk = Desk::open(&app).await;
+    let (gone, _) = made(&app, &partner, &desk, "gone").await;
+    let choosy = json!({"url": desk.receiver.url("choosy"), "events": ["transaction.failed"]});
+    let answer = app.post(&partner, WEBHOOKS, &choosy).await.expect(201);
+    let secret = answer["secret"].as_str().unwrap();
+    assert!(desk.receiver.set_secrets("choosy", &[secret]));
+    desk.receiver.set_fault("gone", Fault::Answer(410), None);
+    desk.receiver
+        .set_fault("choosy", Fault::Answer(503), Some(1));
+    app.register(&partner, json!({})).await;
+    let told = desk.next().await;
+    assert_eq!((told.label.as_str(), told.answered), ("gone", 410));
+    let first = desk.next().await;
+    let second = desk
+        .next_after_a_while(&app, chrono::Duration::seconds(2))
+        .await;
+    assert_eq!(first.answered, 503);
+    assert_eq!((second.attempt, second.answered), (2, 200));
+    assert_eq!(
+        (&first.webhook_id, &first.body),
+        (&second.webhook_id, &second.body)
+    );
+    assert!(second.webhook_id.starts_with("ntc_"));
+    for notice in [&first, &second] {
+        assert_eq!(notice.label, "choosy");
+        assert!(notice.verified, "{:?}", notice.rejection);
+    }
+    let notice = body(&second);
+    let schema = json!({"$ref": "#/components/schemas/WebhookDisabled"});
+    Document::read().expect_valid(&schema, &notice, "webhook.disabled");
+    assert_eq!(
+        format!("{WEBHOOKS}/{}", notice["webhook_id"].as_str().unwrap()),
+        gone
+    );
+    assert_eq!(
+        (&notice["reason"], &notice["disabled_at"]),
+        (&json!("gone"), &json!("2026-03-14T15:09:26.535Z"))
+    );
+    let feed = app.get(&partner, "/api/ussd/events").await.expect(200);
+    assert_eq!(feed["events"].as_array().unwrap().len(), 1);
+}
+
+async fn an_endpoint_gets_no_more_in_a_second_than_it_named(db: TestStore) {
+    const RATE: usize = 2;
+    const SECONDS: usize = 4;
+    let (app, partner, _) = start(db).await;
+    let mut desk = Desk::open(&app).await;
+    let slow = json!({"url": desk.receiver.url("slow"), "rate_per_second": RATE});
+    let made = app.post(&partner, WEBHOOKS, &slow).await.expect(201);
+    let secret = made["secret"].as_str().unwrap();
+    assert!(desk.receiver.set_secrets("slow", &[secret]));
+    desk.endpoint(&app, &partner, "quick").await;
+    let mut registered = 0;
+    let mut register = async || {
+        app.register(&partner, json!({})).await;
+        registered += 1;
+        registered
+    };
+    for _ in 0..RATE * SECONDS {
+        register().await;
+    }
+    let mut seen = [0, 0];
+    for second in 1..=SECONDS {
+        // The clock stands still. That the endpoint without a limit has this event too shows that the dispatcher has
+        // looked again at what is due, and still the other has no more than it named.
+        let wanted = [RATE * second, register().await];
+        while seen != wanted {
+            let webhook = desk.next().await;
+            assert!(webhook.verified, "{:?}", webhook.rejection);
+            seen[usize::from(webhook.label == "quick")] += 1;
+            assert!(seen[0] <= wanted[0], "{seen:?} in second {second}");
+        }
+        app.db.advance(chrono::Duration::milliseconds(999));
+        register().await;
+        assert_eq!(desk.next().await.label, "quick", "the second is not over");
+        seen[1] += 1;
+        app.db.advance(chrono::Duration::milliseconds(1));
+    }
 }

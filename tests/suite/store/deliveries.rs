@@ -13,7 +13,7 @@ use ussd_status::domain::status_update::ResultClass;
 use ussd_status::store::{Capacity, Retention, Store};
 
 use crate::support::TestStore;
-use crate::support::build::{audit, everything, registration, registration_with, stk};
+use crate::support::build::{audit, event_of, everything, registration, registration_with, stk};
 
 on_both_databases!(
     a_claim_carries_all_a_sender_needs,
@@ -126,7 +126,7 @@ async fn a_claim_carries_all_a_sender_needs(db: TestStore) {
     assert_eq!(one.endpoint.sealed_secret, [1, 2, 3]);
     assert_eq!(one.endpoint.url, "https://partner.example/hook");
     assert_eq!(one.created_at, db.now());
-    let event = &one.event;
+    let event = event_of(one);
     assert_eq!(event.event_type(), "transaction.registered");
     assert_eq!((event.transaction_id, event.sequence), (row.id, 1));
     assert_eq!(event.conversation_id, row.ids.conversation_id);
@@ -142,11 +142,11 @@ async fn a_claim_carries_all_a_sender_needs(db: TestStore) {
     db.receive(stk(partner, "c", ResultClass::Success, db.now()))
         .await;
     let paid = claim(&db, take(partner, endpoint, 5)).await;
-    assert_eq!(paid[0].event.event_type(), "transaction.success");
-    assert_eq!(paid[0].event.receipt.as_deref(), Some("Rc"));
-    assert_eq!(paid[0].event.result_code.as_deref(), Some("0"));
-    assert_eq!(paid[0].event.updated_at, db.now());
-    assert!(paid[0].event.id > event.id);
+    assert_eq!(event_of(&paid[0]).event_type(), "transaction.success");
+    assert_eq!(event_of(&paid[0]).receipt.as_deref(), Some("Rc"));
+    assert_eq!(event_of(&paid[0]).result_code.as_deref(), Some("0"));
+    assert_eq!(event_of(&paid[0]).updated_at, db.now());
+    assert!(event_of(&paid[0]).id > event.id);
     assert!(claim(&db, Vec::new()).await.is_empty());
 }
 
@@ -201,7 +201,7 @@ async fn deliveries_of_a_transaction_go_in_order(db: TestStore) {
     let sequences = |claimed: &[ClaimedDelivery]| -> Vec<i64> {
         claimed
             .iter()
-            .map(|delivery| delivery.event.sequence)
+            .map(|delivery| event_of(delivery).sequence)
             .collect()
     };
     assert_eq!(sequences(&first), [1, 3]);
@@ -238,7 +238,7 @@ async fn a_late_delivery_is_overtaken_after_five_minutes(db: TestStore) {
     assert!(claim(&db, take(partner, endpoint, 9)).await.is_empty());
     db.advance(Duration::milliseconds(1));
     let second = claim(&db, take(partner, endpoint, 9)).await;
-    assert_eq!(second[0].event.sequence, 2);
+    assert_eq!(event_of(&second[0]).sequence, 2);
 }
 
 async fn a_lease_that_runs_out_gives_the_delivery_back(db: TestStore) {
@@ -292,7 +292,7 @@ async fn an_endpoint_takes_no_more_than_its_capacity(db: TestStore) {
         let mut sequences: Vec<i64> = claimed
             .iter()
             .filter(|delivery| delivery.endpoint.id == endpoint)
-            .map(|delivery| delivery.event.sequence)
+            .map(|delivery| event_of(delivery).sequence)
             .collect();
         sequences.sort_unstable();
         sequences

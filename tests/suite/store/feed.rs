@@ -16,7 +16,7 @@ use ussd_status::feed::{Feed, Look, Watch};
 use ussd_status::store::{Capacity, Retention, Store, StoreError};
 
 use crate::support::TestStore;
-use crate::support::build::{registration, registration_with, stk};
+use crate::support::build::{event_of, registration, registration_with, stk};
 
 on_both_databases!(
     every_reader_sees_every_event_once_and_in_order,
@@ -165,7 +165,7 @@ async fn an_event_of_the_feed_is_the_event_of_the_delivery(db: TestStore) {
             verdict: AttemptVerdict::Delivered,
         });
         db.store.record_attempts(attempts.collect()).await.unwrap();
-        delivered.extend(claimed.into_iter().map(|one| one.event));
+        delivered.extend(claimed.into_iter().map(|one| event_of(&one).clone()));
     }
     let page = db.store.list_events(partner, 0, 100).await.unwrap();
     assert_eq!(page.events, delivered);

@@ -355,6 +355,7 @@ async fn a_bulk_lookup_finds_each_row_once(db: TestStore) {
         transaction_ids: vec![queued.id, both.id, queued.id, TransactionId::new(db.now())],
         conversation_ids: texts(&["c", "o", "r", "unknown", "d"]),
         client_request_ids: texts(&["b", "c", "a", "z"]),
+        transaction_receipts: texts(&["Rd", "Rz"]),
     };
     assert_eq!(
         find(lookup).await,
@@ -372,6 +373,11 @@ async fn a_bulk_lookup_finds_each_row_once(db: TestStore) {
         ..BulkLookup::default()
     };
     assert!(find(by_receipt).await.is_empty(), "a receipt is no such id");
+    let by_receipt = BulkLookup {
+        transaction_receipts: texts(&["Rd", "d"]),
+        ..BulkLookup::default()
+    };
+    assert_eq!(find(by_receipt).await, std::slice::from_ref(&paid));
     let by_client = BulkLookup {
         client_request_ids: texts(&["a"]),
         ..BulkLookup::default()
@@ -449,6 +455,7 @@ async fn no_id_reaches_another_partners_rows(db: TestStore) {
         transaction_ids: vec![row.id],
         conversation_ids: ["c", "o", "r", "Rc"].map(str::to_owned).to_vec(),
         client_request_ids: vec!["a".to_owned()],
+        transaction_receipts: vec!["Rc".to_owned()],
     };
     let found = db.store.find_transactions(other, lookup).await.unwrap();
     assert!(found.transactions.is_empty());
@@ -481,6 +488,7 @@ async fn a_nul_in_a_filter_finds_nothing(db: TestStore) {
         transaction_ids: Vec::new(),
         conversation_ids: vec!["c\0".to_owned()],
         client_request_ids: vec!["a\0".to_owned()],
+        transaction_receipts: vec!["Rc\0".to_owned()],
     };
     let found = store.find_transactions(partner, lookup).await.unwrap();
     assert!(found.transactions.is_empty());

@@ -6,6 +6,7 @@ use std::sync::{Mutex, Once};
 use diesel::connection::InstrumentationEvent;
 use ussd_status::domain::delivery::{Attempt, AttemptVerdict};
 use ussd_status::domain::delivery_record::{DeliveryPage, DeliveryState, ReplayRange};
+use ussd_status::domain::identity::{EndpointId, PartnerId};
 use ussd_status::domain::search::{BulkLookup, Cursor, Filter, Position, Search};
 use ussd_status::domain::status::Status;
 use ussd_status::domain::status_update::ResultClass;
@@ -110,7 +111,19 @@ async fn live(db: &TestStore) {
         created_at: row.created_at,
         id: row.id,
     };
+    let ids = vec![row.id];
+    let store = &db.store;
+    store.list_timelines(partner, ids.clone(), 9).await.unwrap();
+    store.list_stuck_among(partner, ids).await.unwrap();
+    store.list_completions(partner, 9).await.unwrap();
     for filter in filters {
+        db.store.find_newest(partner, filter.clone()).await.unwrap();
+        for after in [None, Some(cursor)] {
+            let walked = db
+                .store
+                .list_oldest_first(partner, filter.clone(), after, 1_000);
+            walked.await.unwrap();
+        }
         for position in [
             Position::Offset(0),
             Position::Offset(9_000),
@@ -130,6 +143,7 @@ async fn live(db: &TestStore) {
         transaction_ids: vec![row.id],
         conversation_ids: vec!["c".to_owned()],
         client_request_ids: vec!["a".to_owned()],
+        transaction_receipts: vec!["Rc".to_owned()],
     };
     db.store.find_transactions(partner, lookup).await.unwrap();
     db.find(&row).await;
@@ -204,6 +218,37 @@ async fn live(db: &TestStore) {
             .requeue_range(partner, endpoint, range, db.now(), audit());
         asked.await.unwrap();
     }
+    end(db, partner, endpoint).await;
+}
+
+/// An endpoint is gone, and another one is told.
+async fn end(db: &TestStore, partner: PartnerId, gone: EndpointId) {
+    let other = db.endpoint(partner, &["transaction.failed"]).await;
+    let capacity = |endpoint_id| {
+        vec![Capacity {
+            endpoint_id,
+            partner_id: partner,
+            free: 1,
+        }]
+    };
+    let claimed = db.store.claim_deliveries(capacity(gone), db.now()).await;
+    let claimed = claimed.unwrap();
+    let attempt = Attempt {
+        failing_since: None,
+        delivery_id: claimed[0].id,
+        endpoint_id: gone,
+        partner_id: partner,
+        number: 9,
+        at: db.now(),
+        duration_ms: 1,
+        status: Some(410),
+        error: None,
+        response: None,
+        verdict: AttemptVerdict::Gone,
+    };
+    db.store.record_attempts(vec![attempt]).await.unwrap();
+    let told = db.store.claim_deliveries(capacity(other), db.now()).await;
+    assert_eq!(told.unwrap().len(), 1);
 }
 
 /// The tables that grow.

@@ -10,7 +10,7 @@ use ussd_status::domain::status_update::ResultClass;
 use ussd_status::store::Capacity;
 
 use crate::support::TestStore;
-use crate::support::build::{audit, registration, registration_with, stk};
+use crate::support::build::{audit, event_of, registration, registration_with, stk};
 
 on_both_databases!(
     a_replayed_transaction_is_told_in_order,
@@ -75,7 +75,7 @@ async fn replay(
 fn sequences(claimed: &[ClaimedDelivery]) -> Vec<i64> {
     claimed
         .iter()
-        .map(|delivery| delivery.event.sequence)
+        .map(|delivery| event_of(delivery).sequence)
         .collect()
 }
 

@@ -29,6 +29,8 @@ pub struct TestApp {
     pub base: String,
     /// Where its long polls wait.
     pub feed: ussd_status::feed::Feed,
+    /// Who else works on its database.
+    pub instances: ussd_status::instances::Instances,
     vault: Arc<Vault>,
     client: reqwest::Client,
     stop: CancellationToken,
@@ -135,6 +137,7 @@ impl TestApp {
         .unwrap();
         let base = format!("http://{}", application.address());
         let feed = application.feed().clone();
+        let instances = application.instances().clone();
         let stop = CancellationToken::new();
         let running = tokio::spawn(application.run_until_stopped(stop.clone()));
         let client = reqwest::Client::builder()
@@ -147,6 +150,7 @@ impl TestApp {
             db,
             base,
             feed,
+            instances,
             vault,
             client,
             stop,
@@ -275,6 +279,7 @@ impl TestApp {
             previous_secret: None,
             failing_since: None,
             pace: Pace::default(),
+            public_key: None,
             created_at: now,
         };
         self.db

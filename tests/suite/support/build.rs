@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use ussd_status::domain::account::Account;
 use ussd_status::domain::clock::Instant;
-use ussd_status::domain::delivery::{Endpoint, Pace};
+use ussd_status::domain::delivery::{ClaimedDelivery, Endpoint, Message, Pace};
 use ussd_status::domain::identity::{
     AccountId, CallbackId, EndpointId, KeyId, PartnerId, TransactionId,
 };
@@ -19,11 +19,19 @@ use ussd_status::domain::search::{Filter, Position, Search};
 use ussd_status::domain::status_update::{
     Api, CallbackKind, Correlation, News, ResultClass, StatusUpdate,
 };
-use ussd_status::domain::timeline::TimelineEntry;
+use ussd_status::domain::timeline::{StatusEvent, TimelineEntry};
 use ussd_status::domain::transaction::{Kind, Provider, ProviderIds, Transaction};
 use ussd_status::store::{Audit, Listing};
 
 use super::TestStore;
+
+/// The event that a claimed delivery tells.
+pub fn event_of(delivery: &ClaimedDelivery) -> &StatusEvent {
+    match &delivery.message {
+        Message::Event(event) => event,
+        Message::Disabled(notice) => panic!("{notice:?}"),
+    }
+}
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
@@ -95,6 +103,7 @@ pub fn endpoint(partner: PartnerId, events: &[&str], now: Instant) -> Endpoint {
         previous_secret: None,
         failing_since: None,
         pace: Pace::default(),
+        public_key: None,
         created_at: now,
     }
 }

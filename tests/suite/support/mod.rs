@@ -8,6 +8,7 @@ pub mod paying;
 pub mod postgres;
 pub mod program;
 pub mod recount;
+pub mod tls;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use diesel::sqlite::SqliteConnection;
 use serde_json::Value;
 use tempfile::TempDir;
 use ussd_status::domain::clock::{Clock, Instant, ManualClock};
-use ussd_status::store::{self, DatabaseUrl, Store, StoreSettings};
+use ussd_status::store::{self, DatabaseLimits, DatabaseUrl, Store, StoreSettings};
 
 /// Makes of each `async fn name(db: TestStore)` two tests, `sqlite::name` and `postgres::name`. Once a file.
 macro_rules! on_both_databases {
@@ -50,7 +51,7 @@ pub fn settings(url: DatabaseUrl) -> StoreSettings {
     StoreSettings {
         url,
         pool_size: 4,
-        timeout: Duration::from_secs(60),
+        limits: DatabaseLimits::of(Duration::from_secs(60)),
         reconcile_after: chrono::Duration::seconds(60),
     }
 }

@@ -150,7 +150,8 @@ impl Document {
         assert!(wrong.is_empty(), "{about}: {}\n{value}", wrong.join("; "));
     }
 
-    fn is_valid(&self, schema: &Value, value: &Value) -> bool {
+    /// Whether `value` is as `schema` says.
+    pub fn is_valid(&self, schema: &Value, value: &Value) -> bool {
         let mut wrong = Vec::new();
         self.validate(schema, value, "", &mut wrong);
         wrong.is_empty()
@@ -174,6 +175,7 @@ impl Document {
                     let mut parts = rule.as_array().unwrap().iter();
                     parts.any(|part| self.is_valid(part, value))
                 }
+                "not" => !self.is_valid(rule, value),
                 "properties" | "additionalProperties" | "required" | "minProperties" => {
                     match value.as_object() {
                         Some(object) => {
@@ -219,6 +221,7 @@ impl Document {
             "additionalProperties" => {
                 for (name, value) in object.iter().filter(|(name, _)| !is_known(name)) {
                     match rule {
+                        Value::Bool(true) => {}
                         Value::Bool(false) => wrong.push(format!("{at}: {name} is not documented")),
                         rule => self.validate(rule, value, &format!("{at}/{name}"), wrong),
                     }

@@ -1,0 +1,7 @@
+-- What partners are told of their endpoints themselves, and endpoints that verify with a public key, as on PostgreSQL.
+
+-- What a delivery tells that is no event: facts as JSON. It is of no transaction, so that transaction_id is the notice's
+-- own id, and it has no place in the feed, so that its sequence counts down from -1.
+ALTER TABLE deliveries ADD COLUMN notice TEXT;
+-- Set where the endpoint's secret is the private half of a pair, which signs v1a.
+ALTER TABLE endpoints ADD COLUMN public_key TEXT;
