@@ -55,11 +55,11 @@ struct Options {
     /// Another build of the program, to compare with
     #[arg(long, default_value = env!("CARGO_BIN_EXE_ussd-status"))]
     binary: PathBuf,
-    /// Only these stages: reads, callbacks, webhooks, payments
+    /// Only these stages: reads, console, callbacks, webhooks, payments
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "reads,callbacks,webhooks,payments"
+        default_value = "reads,console,callbacks,webhooks,payments"
     )]
     stages: Vec<String>,
     /// Given by cargo

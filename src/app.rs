@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::console::{self, Console};
 use crate::domain::asking::AskSchedule;
 use crate::domain::clock::Clock;
 use crate::feed::Feed;
@@ -321,12 +322,14 @@ fn listen(
         address: wanted,
         error,
     };
+    let console = Data::new(Console::new(state.is_public_https));
     let server = HttpServer::new(move || {
-        let state = state.clone();
+        let (state, console) = (state.clone(), console.clone());
         App::new().wrap(from_fn(http::observe)).configure(|config| {
             if for_admin {
                 http::admin_routes(config, &state);
             } else {
+                console::routes(config, &console);
                 http::routes(config, &state);
             }
         })
@@ -369,6 +372,11 @@ async fn keep_house(
             events_before: before(settings.retention_events),
             hours_before: clock.now() - HOUR_COUNTER_SPAN,
         };
+        if instances.is_eldest()
+            && let Err(error) = store.remove_ended_sessions(clock.now()).await
+        {
+            tracing::warn!(%error, "ended sessions will be removed later");
+        }
         while instances.is_eldest() {
             match store.remove_expired(retention).await {
                 Ok(0) => break,

@@ -173,6 +173,11 @@ impl Feed {
         counts.sum()
     }
 
+    /// Waits until everybody is let go.
+    pub async fn released(&self) {
+        self.0.released.cancelled().await;
+    }
+
     /// How many of them wait for this.
     pub fn waiting_for(&self, key: WatchKey) -> usize {
         let waiting = self.0.lock();

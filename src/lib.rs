@@ -26,11 +26,13 @@
 //!   held against the table. Imports `domain` and the traits of `store`.
 //! - [`webhooks`] tells partners: dispatcher, signature, sender with its address guard. Imports the above but `providers`.
 //! - [`http`] is the HTTP surface, thin; every route is in `http/mod.rs`. Imports all of the above.
+//! - [`console`] is where people look: pages rendered on the server, every route in `console/mod.rs`. Imports all of the
+//!   above, `http` for what the API's handlers know already (the filters, the keys, whose address is believed).
 //! - [`simulator`] fakes both providers over real HTTP, for the demo and the tests. Imports nothing of ours: it must not
 //!   share a parser with what it tests.
 //! - [`settings`] and [`telemetry`]; [`app`] builds everything from settings; [`cli`] is one file a command.
 //!
-//! `actix_web` is named in `http`, `simulator` and `app` only; `diesel` in `store` only; `reqwest` in
+//! `actix_web` is named in `http`, `console`, `simulator` and `app` only; `diesel` in `store` only; `reqwest` in
 //! `providers/client.rs` (the one client of all providers), `webhooks/sender.rs` and `simulator` only. A test reads
 //! `src/` and checks these rules.
 //!
@@ -51,6 +53,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod console;
 pub mod domain;
 pub mod feed;
 pub mod http;

@@ -1,4 +1,4 @@
-//! What is measured, in order: the start, reads, callbacks, webhooks, payments, memory.
+//! What is measured, in order: the start, reads, the console's pages, callbacks, webhooks, payments, memory.
 
 use std::ops::Range;
 use std::path::Path;
@@ -15,6 +15,8 @@ use super::rows::{self, Owner};
 use super::service::{Program, Service};
 use super::{Options, bare, payments, receiver};
 
+#[path = "console.rs"]
+mod console;
 #[path = "hostile.rs"]
 mod hostile;
 
@@ -94,6 +96,9 @@ pub fn run(
     run.check_totals(&service, count, finals);
     if wants("reads") {
         run.reads(&service, &sql);
+    }
+    if wants("console") {
+        console::pages(&mut run, &service);
     }
     if wants("callbacks") {
         run.callbacks(&service);

@@ -4,6 +4,7 @@
 mod account;
 mod backup;
 mod check;
+mod console_user;
 mod copy;
 mod demo;
 mod doctor;
@@ -35,7 +36,7 @@ use secrecy::ExposeSecret;
 use crate::app;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::settings::{Settings, SettingsError, Sources};
-use crate::store::{Audit, Store, StoreError};
+use crate::store::{Actor, Audit, Store, StoreError};
 use crate::telemetry;
 use crate::vault::Vault;
 
@@ -72,6 +73,9 @@ enum Command {
     /// Webhook endpoints
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    /// Operators of the console
+    #[command(subcommand)]
+    ConsoleUser(console_user::ConsoleUserCommand),
     /// Move a SQLite installation to PostgreSQL; run again after a break, it goes on
     Copy(copy::CopyArguments),
     /// Copy the SQLite file while the service runs, and verify the copy
@@ -160,6 +164,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CliError> {
         Command::Key(command) => key::run(command, &sources).await,
         Command::Account(command) => account::run(command, &sources).await,
         Command::Webhook(command) => webhook::run(command, &sources).await,
+        Command::ConsoleUser(command) => console_user::run(command, &sources).await,
         Command::Copy(arguments) => copy::run(arguments, sources).await,
         Command::Backup(arguments) => backup::run(arguments, &sources).await,
         Command::Rekey(output) => rekey::run(output, &sources).await,
@@ -200,12 +205,7 @@ impl Desk {
         partner_id: Option<crate::domain::identity::PartnerId>,
         subject: impl ToString,
     ) -> Audit {
-        Audit {
-            actor: "cli".to_owned(),
-            action,
-            partner_id,
-            subject: subject.to_string(),
-        }
+        Actor::new("cli").audit(action, partner_id, subject)
     }
 
     /// The partner, or an error that says there is none.

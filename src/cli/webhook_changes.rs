@@ -103,7 +103,7 @@ pub fn show_key(
 
 /// Who does it, for the audit log.
 pub fn actor() -> Actor {
-    Actor("cli".to_owned())
+    Actor::new("cli")
 }
 
 /// The event types, if all are known and none is repeated.

@@ -85,6 +85,8 @@ identifiers!(
     InstanceId,
     /// Something a partner is told that is no event.
     NoticeId,
+    /// An operator of the console.
+    OperatorId,
 );
 
 impl TransactionId {

@@ -1,10 +1,8 @@
 //! `x-api-key` → the partner. A key costs a query once in a few seconds; wrong ones are limited per source address
 //! before the database is asked.
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant as Timer};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use actix_web::HttpMessage;
 use actix_web::body::{BoxBody, MessageBody};
@@ -19,6 +17,7 @@ use subtle::ConstantTimeEq;
 
 use super::State;
 use super::error::{ApiError, ErrorCode};
+use super::places::{Places, network};
 use crate::domain::clock::Clock;
 use crate::domain::identity::{KeyId, hex};
 use crate::domain::partner::{Partner, Scope};
@@ -31,8 +30,8 @@ const KEYS_REMEMBERED_FOR: Duration = Duration::from_secs(4);
 const KEYS_REMEMBERED: u64 = 10_000;
 /// How long an accepted key is exempt from the limit for wrong ones.
 const ACCEPTED_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
-/// Addresses whose failures are remembered at most; beyond it, who is nearest to being forgiven is forgotten first.
-const ADDRESSES_REMEMBERED: usize = 100_000;
+/// One place is refilled in this time.
+const FAILURE_INTERVAL: Duration = Duration::from_millis(3_000);
 /// Longer texts are no keys of ours, and are not hashed.
 const KEY_MAX: usize = 256;
 
@@ -65,7 +64,7 @@ impl FromRequest for AuthenticatedPartner {
 pub struct Keys {
     known: Cache<String, KeyHolder>,
     accepted: Cache<String, ()>,
-    failures: FailedKeys,
+    failures: Places<IpAddr>,
 }
 
 impl Default for Keys {
@@ -79,17 +78,34 @@ impl Default for Keys {
                 .max_capacity(KEYS_REMEMBERED)
                 .time_to_idle(ACCEPTED_REMEMBERED_FOR)
                 .build(),
-            failures: FailedKeys::default(),
+            failures: Places::new(FAILED_KEYS_PER_MINUTE, FAILURE_INTERVAL),
         }
     }
 }
 
 impl Keys {
+    /// An IPv6 caller is known by its network; a connection without an address is not limited.
+    fn reserve(&self, source: Option<IpAddr>) -> Result<(), ApiError> {
+        match source {
+            Some(address) => self
+                .failures
+                .reserve(network(address))
+                .map_err(ApiError::too_many),
+            None => Ok(()),
+        }
+    }
+
+    fn give_back(&self, source: Option<IpAddr>) {
+        if let Some(address) = source {
+            self.failures.give_back(&network(address));
+        }
+    }
+
     /// The holder of `key`.
     ///
     /// # Errors
     /// AUTH_1002, RATE_1001, or the database's.
-    async fn find(
+    pub async fn find(
         &self,
         store: &dyn Store,
         clock: &dyn Clock,
@@ -97,7 +113,7 @@ impl Keys {
         source: Option<IpAddr>,
     ) -> Result<KeyHolder, ApiError> {
         if key.len() > KEY_MAX {
-            self.failures.reserve(source)?;
+            self.reserve(source)?;
             return Err(invalid());
         }
         let digest = digest(key);
@@ -120,7 +136,7 @@ impl Keys {
         // A key that worked before is never refused for its neighbour's guesses; an unseen one waits like a wrong one.
         let is_exempt = self.accepted.get(&digest).await.is_some();
         if !is_exempt {
-            self.failures.reserve(source)?;
+            self.reserve(source)?;
         }
         let found = store
             .find_key(digest.clone())
@@ -135,7 +151,7 @@ impl Keys {
         match &found {
             Ok(_) => {
                 if !is_exempt {
-                    self.failures.give_back(source);
+                    self.give_back(source);
                     self.accepted.insert(digest, ()).await;
                 }
             }
@@ -143,7 +159,7 @@ impl Keys {
                 self.accepted.invalidate(&digest).await;
             }
             // That the database is away says nothing of the key.
-            Err(_) if !is_exempt => self.failures.give_back(source),
+            Err(_) if !is_exempt => self.give_back(source),
             Err(_) => {}
         }
         found
@@ -165,102 +181,6 @@ fn invalid() -> ApiError {
 /// SHA-256, lower-case hex: what is kept of a key. A key has 256 random bits, so no slower hash is needed.
 pub fn digest(key: &str) -> String {
     hex(&Sha256::digest(key.as_bytes()))
-}
-
-/// GCRA by source address. A place is taken before the database is asked and given back if the key was good, so
-/// that many guesses at once cannot slip through.
-struct FailedKeys {
-    addresses_max: usize,
-    arrivals: Mutex<Arrivals>,
-}
-
-/// When each address is forgiven, by address and in the order of that time, so that neither a look nor forgetting costs
-/// more than a few steps however many there are.
-#[derive(Default)]
-struct Arrivals {
-    next: HashMap<IpAddr, Timer>,
-    in_order: BTreeSet<(Timer, IpAddr)>,
-}
-
-impl Arrivals {
-    fn set(&mut self, address: IpAddr, next: Timer) {
-        self.forget(address);
-        self.next.insert(address, next);
-        self.in_order.insert((next, address));
-    }
-
-    fn forget(&mut self, address: IpAddr) {
-        if let Some(next) = self.next.remove(&address) {
-            self.in_order.remove(&(next, address));
-        }
-    }
-
-    /// Forgets who is forgiven, two at a time (one comes with each call), and if there is no room even so, the first.
-    fn make_room(&mut self, now: Timer, addresses_max: usize) {
-        for _ in 0..2 {
-            match self.in_order.first().copied() {
-                Some((next, address)) if next <= now || self.next.len() >= addresses_max => {
-                    self.forget(address);
-                }
-                _ => return,
-            }
-        }
-    }
-}
-
-impl Default for FailedKeys {
-    fn default() -> Self {
-        Self {
-            addresses_max: ADDRESSES_REMEMBERED,
-            arrivals: Mutex::default(),
-        }
-    }
-}
-
-/// One place is refilled in this time.
-const FAILURE_INTERVAL: Duration = Duration::from_millis(3_000);
-
-impl FailedKeys {
-    fn reserve(&self, source: Option<IpAddr>) -> Result<(), ApiError> {
-        let Some(address) = source.map(network) else {
-            return Ok(());
-        };
-        let now = Timer::now();
-        let tolerance = FAILURE_INTERVAL * (FAILED_KEYS_PER_MINUTE - 1);
-        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = arrivals.next.get(&address).copied();
-        let next = known.unwrap_or(now).max(now);
-        let ahead = next.duration_since(now);
-        if ahead > tolerance {
-            let wait = ahead.saturating_sub(tolerance);
-            return Err(ApiError::too_many(wait));
-        }
-        if known.is_none() {
-            arrivals.make_room(now, self.addresses_max);
-        }
-        arrivals.set(address, next + FAILURE_INTERVAL);
-        Ok(())
-    }
-
-    fn give_back(&self, source: Option<IpAddr>) {
-        let Some(address) = source.map(network) else {
-            return;
-        };
-        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(next) = arrivals.next.get(&address)
-            && let Some(earlier) = next.checked_sub(FAILURE_INTERVAL)
-        {
-            arrivals.set(address, earlier);
-        }
-    }
-}
-
-/// An IPv6 caller owns its whole /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
 }
 
 /// Lets a request through if its key has `scope` and its partner is not suspended; answers AUTH_1001, AUTH_1002,
@@ -333,68 +253,11 @@ fn key_of(request: &HttpRequest) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
-    }
-
     #[test]
-    fn twenty_wrong_keys_at_once_and_no_more() {
-        let failures = FailedKeys::default();
-        for _ in 0..FAILED_KEYS_PER_MINUTE {
-            assert!(failures.reserve(address("192.0.2.1")).is_ok());
-        }
-        let refused = failures.reserve(address("192.0.2.1")).unwrap_err();
-        assert_eq!(refused.code, ErrorCode::TooMany);
-        assert!((1..=3).contains(&refused.retry_after.unwrap()));
-        assert!(failures.reserve(address("192.0.2.2")).is_ok());
-    }
-
-    #[test]
-    fn the_interval_is_the_limits_share_of_a_minute() {
+    fn wrong_keys_are_refilled_at_their_limit_a_minute() {
         assert_eq!(
             FAILURE_INTERVAL * FAILED_KEYS_PER_MINUTE,
             Duration::from_secs(60)
         );
-    }
-
-    #[test]
-    fn a_good_key_gives_its_place_back() {
-        let failures = FailedKeys::default();
-        for _ in 0..200 {
-            failures.reserve(address("192.0.2.1")).unwrap();
-            failures.give_back(address("192.0.2.1"));
-        }
-    }
-
-    #[test]
-    fn a_full_memory_refuses_nobody_unseen_and_forgets_who_failed_least() {
-        let failures = FailedKeys {
-            addresses_max: 3,
-            ..FailedKeys::default()
-        };
-        for _ in 0..FAILED_KEYS_PER_MINUTE {
-            failures.reserve(address("192.0.2.1")).unwrap();
-        }
-        for host in 2..=200 {
-            let unseen = format!("192.0.2.{host}");
-            assert!(failures.reserve(address(&unseen)).is_ok(), "{unseen}");
-            let arrivals = failures.arrivals.lock().unwrap();
-            assert!(arrivals.next.len() <= 3);
-            assert_eq!(arrivals.next.len(), arrivals.in_order.len());
-        }
-        assert!(failures.reserve(address("192.0.2.1")).is_err());
-        assert!(failures.arrivals.lock().unwrap().next.len() == 3);
-    }
-
-    #[test]
-    fn neighbours_in_one_ipv6_network_share_the_limit() {
-        let failures = FailedKeys::default();
-        for host in 0..FAILED_KEYS_PER_MINUTE {
-            failures
-                .reserve(address(&format!("2001:db8::{host:x}")))
-                .unwrap();
-        }
-        assert!(failures.reserve(address("2001:db8::ffff")).is_err());
-        assert!(failures.reserve(address("2001:db8:0:1::1")).is_ok());
     }
 }

@@ -18,6 +18,7 @@ mod observe;
 mod operation;
 mod pages;
 mod payments;
+mod places;
 mod polling;
 mod rate_limit;
 mod request;
@@ -51,16 +52,22 @@ use crate::statements::Statements;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
-use error::{ApiError, ErrorCode};
 
 pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
-pub use observe::observe;
+pub use error::{ApiError, ErrorCode};
+pub use expand::lines as catalogue_lines;
+pub use observe::{RequestId, observe};
 pub use operation::OPENAPI;
+pub use payments::{order as payment_order, pay as start_payment};
+pub use places::{Places, network};
 pub use polling::Polling;
 pub use rate_limit::{Bucket, Quota};
-pub use request::{BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX};
-pub use status_search::decode_cursor;
+pub use request::{
+    BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX, body as read_body,
+    quote,
+};
+pub use status_search::{decode_cursor, encode_cursor, search};
 
 /// What handlers share.
 pub struct State {
@@ -290,7 +297,7 @@ const GUIDE_CALLBACKS: [(&str, CallbackKind); 8] = [
 ];
 
 /// A resource that answers 405 with its methods.
-fn resource(path: &str, allow: &'static str) -> Resource {
+pub fn resource(path: &str, allow: &'static str) -> Resource {
     web::resource(path).default_service(web::to(move || async move {
         ApiError {
             allow: Some(allow),

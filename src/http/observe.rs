@@ -12,7 +12,7 @@ use actix_web::http::header::{
 };
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpRequest};
+use actix_web::{Error, HttpMessage, HttpRequest};
 
 use super::State;
 use super::error::{ApiError, ErrorCode};
@@ -20,6 +20,10 @@ use crate::domain::identity::new_uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
+
+/// A request's id, for handlers whose answer tells it.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
 
 /// The outermost middleware.
 ///
@@ -36,6 +40,10 @@ pub async fn observe(
         .get("traceparent")
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
+    if request.path().starts_with("/console") {
+        // Pages tell it to people who ask for help.
+        request.extensions_mut().insert(RequestId(id.clone()));
+    }
     // The request must not be held while it is routed; every inner failure comes back as an answer that has it.
     let response = next.call(request).await?.map_into_boxed_body();
     let mut response = write_error(response, &id);

@@ -20,7 +20,7 @@ use crate::domain::payment::CallAnswer;
 use crate::domain::search::BulkLookup;
 use crate::domain::transaction::{ProviderIds, Transaction};
 use crate::providers::payment_provider::{Answer, Question, Reply, Unsupported};
-use crate::store::{Audit, Store, StoreError};
+use crate::store::{Actor, Audit, Store, StoreError};
 use accounts::{AccountError, Accounts, Connected};
 pub use order::{Order, Original};
 
@@ -355,10 +355,9 @@ fn own_ids(order: &Order, connected: &Connected) -> ProviderIds {
 }
 
 fn audit(order: &Order, endpoint: EndpointId, action: &'static str) -> Audit {
-    Audit {
-        actor: format!("payment:{}", order.transaction_id),
+    Actor::new(format!("payment:{}", order.transaction_id)).audit(
         action,
-        partner_id: Some(order.partner_id),
-        subject: endpoint.to_string(),
-    }
+        order.partner_id,
+        endpoint,
+    )
 }

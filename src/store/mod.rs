@@ -1,9 +1,12 @@
 //! The seam to the database. Each method of [`Store`] is one atomic act; no transaction crosses the seam; time is
 //! always a parameter; absence is an `Option`. Two adapters (SQLite, PostgreSQL) share every query.
 
+mod audit;
 pub mod backup;
 mod batcher;
 pub mod columns;
+mod console;
+mod console_rows;
 pub mod copy;
 mod delivery_rows;
 mod dialect;
@@ -25,6 +28,8 @@ mod statement;
 mod story_sql;
 mod upkeep;
 
+pub use audit::{Actor, Audit};
+pub use console::{ConsoleStore, SessionHolder};
 pub use error::StoreError;
 pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
@@ -205,29 +210,6 @@ pub struct Move {
     pub keys: [WatchKey; KEYS_OF_AN_EVENT],
 }
 
-/// A line for the audit log.
-#[derive(Debug, Clone)]
-pub struct Audit {
-    /// Who: `cli`, or `key:ID`.
-    pub actor: String,
-    /// What: `partner.create`, `key.revoke`, …
-    pub action: &'static str,
-    /// Whose things were touched.
-    pub partner_id: Option<PartnerId>,
-    /// The id of what was touched.
-    pub subject: String,
-}
-
-impl Audit {
-    /// The same, of this partner's things.
-    pub fn of(self, partner: PartnerId) -> Self {
-        Self {
-            partner_id: Some(partner),
-            ..self
-        }
-    }
-}
-
 /// How many due deliveries an endpoint may take now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
@@ -276,7 +258,7 @@ pub struct Backlog {
 
 /// Everything the rest of the house asks of the database.
 #[async_trait]
-pub trait Store: Upkeep + Send + Sync + 'static {
+pub trait Store: ConsoleStore + Upkeep + Send + Sync + 'static {
     /// Carries out one command; concurrent ones share a commit. Returns after the commit.
     async fn record(&self, command: Command) -> Result<Outcome, StoreError>;
     /// Kept callbacks of payments that nobody registered before `before`, oldest first, those after `after` only.

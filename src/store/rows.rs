@@ -790,6 +790,8 @@ pub struct AuditRow {
     pub action: String,
     pub partner_id: Option<Id>,
     pub subject: String,
+    pub source: Option<String>,
+    pub detail: Option<String>,
 }
 
 /// An instant from microseconds since 1970, as JSON carries it.

@@ -318,6 +318,35 @@ diesel::table! {
         action -> Text,
         partner_id -> Nullable<IdSql>,
         subject -> Text,
+        source -> Nullable<Text>,
+        detail -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    operators (id) {
+        id -> IdSql,
+        name -> Text,
+        password_hash -> Text,
+        created_at -> InstantSql,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    sessions (digest) {
+        digest -> Text,
+        operator_id -> Nullable<IdSql>,
+        key_id -> Nullable<IdSql>,
+        partner_id -> Nullable<IdSql>,
+        source -> Nullable<Text>,
+        created_at -> InstantSql,
+        seen_at -> InstantSql,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::domain::money::{Amount, Currency};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::partner::{ApiKey, Partner, Scope};
 use crate::domain::transaction::{Kind, Provider, ProviderIds};
-use crate::store::{self, Audit, DatabaseLimits, StoreSettings};
+use crate::store::{self, Actor, Audit, DatabaseLimits, StoreSettings};
 use crate::vault::new_master_key;
 use crate::webhooks::breaker::{FAILING_ENDPOINT_CONCURRENCY, FAILURES_TO_PAUSE, FIRST_PAUSE};
 use crate::webhooks::sender::Limits;
@@ -89,12 +89,7 @@ impl House {
     }
 
     fn audit(&self, action: &'static str) -> Audit {
-        Audit {
-            actor: "test".to_owned(),
-            action,
-            partner_id: Some(self.partner),
-            subject: self.partner.to_string(),
-        }
+        Actor::new("test").audit(action, self.partner, self.partner)
     }
 
     async fn endpoint(&self, receiver: &Receiver) -> Secret {

@@ -17,8 +17,10 @@ use crate::domain::delivery::{
     SignatureScheme,
 };
 use crate::domain::identity::{EndpointId, EventId, PartnerId};
-use crate::store::{Audit, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::vault::{Vault, VaultError};
+
+pub use crate::store::Actor;
 
 /// Test events under way at the same time; one more is asked to come again.
 pub const TESTS_AT_ONCE: usize = 32;
@@ -83,22 +85,6 @@ pub struct TestSent {
     pub message_id: String,
     /// What came of it.
     pub result: SendResult,
-}
-
-/// Who does it: `cli`, or `key:ID`.
-#[derive(Debug, Clone)]
-pub struct Actor(pub String);
-
-impl Actor {
-    /// A line for the audit log.
-    pub fn audit(&self, action: &'static str, partner: PartnerId, subject: impl ToString) -> Audit {
-        Audit {
-            actor: self.0.clone(),
-            action,
-            partner_id: Some(partner),
-            subject: subject.to_string(),
-        }
-    }
 }
 
 /// The endpoints of all partners.

@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("reconciliation", ABOVE_RECONCILIATION),
     ("webhooks", ABOVE_PAYMENTS),
     ("http", ABOVE_HTTP),
-    ("console", ABOVE_HTTP),
+    ("console", ABOVE_CONSOLE),
     ("simulator", &["settings"]),
     ("app", ANYTHING),
     ("cli", ANYTHING),
@@ -71,6 +71,21 @@ const ABOVE_HTTP: &[&str] = &[
     "webhooks",
     "statements",
     "telemetry",
+];
+/// What `http` may, and what its handlers know already.
+const ABOVE_CONSOLE: &[&str] = &[
+    "domain",
+    "store",
+    "feed",
+    "providers",
+    "vault",
+    "settings",
+    "ingest",
+    "payments",
+    "reconciliation",
+    "webhooks",
+    "telemetry",
+    "http",
 ];
 const ANYTHING: &[&str] = &["*"];
 

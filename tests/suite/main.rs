@@ -14,6 +14,7 @@ mod support;
 mod api;
 mod commands;
 mod commands_webhook;
+mod console;
 mod deployment;
 mod doctor;
 mod fuzz;

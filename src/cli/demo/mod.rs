@@ -26,7 +26,8 @@ use crate::simulator::{Fault, FaultPlan, Now, RunningSimulator, Simulator, Simul
 use crate::store::{CommitNotice, Move, Store};
 use crate::telemetry;
 use stage::{
-    DemoPartner, make_endpoint, make_partner, merchants, run_prefix, set_dashboard, settings, vault,
+    DemoPartner, OPERATOR, make_endpoint, make_operator, make_partner, merchants, run_prefix,
+    set_dashboard, settings, vault,
 };
 
 /// Payments a second at most: beyond it the demo would test the machine and not show the service.
@@ -121,6 +122,7 @@ pub async fn run(arguments: DemoArguments) -> Result<(), CliError> {
     for partner in &partners {
         make_endpoint(&store, &vault, clock.now(), partner, &receiver).await?;
     }
+    let password = make_operator(&store, clock.now()).await?;
     let commits = store.commits();
     let application = Application::build(
         &settings,
@@ -133,7 +135,7 @@ pub async fn run(arguments: DemoArguments) -> Result<(), CliError> {
     for partner in &partners {
         set_dashboard(partner, &service, &simulator);
     }
-    introduce(&service, &partners, &simulator, &folder);
+    introduce(&service, &partners, &password, &simulator, &folder);
 
     let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
@@ -160,6 +162,7 @@ pub async fn run(arguments: DemoArguments) -> Result<(), CliError> {
 fn introduce(
     service: &str,
     partners: &[DemoPartner; 2],
+    password: &str,
     simulator: &RunningSimulator,
     folder: &Path,
 ) {
@@ -183,6 +186,9 @@ fn introduce(
              '{service}/api/ussd/payments'"
         ),
         String::new(),
+        format!(
+            "Console: {service}/console   with an API key, or as operator {OPERATOR} with the password {password}"
+        ),
         format!(
             "API in a browser: {service}/api-docs/   simulator: {}/simulator   data: {}",
             simulator.url(),

@@ -7,16 +7,19 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use serde_json::json;
 
 use super::DemoArguments;
 use crate::cli::key::new_key;
 use crate::cli::{CliError, Desk};
+use crate::console::password;
 use crate::domain::account::Account;
 use crate::domain::clock::Instant;
 use crate::domain::delivery::{Endpoint, Pace};
-use crate::domain::identity::{AccountId, EndpointId, PartnerId, hex};
+use crate::domain::identity::{AccountId, EndpointId, OperatorId, PartnerId, hex};
 use crate::domain::money::Currency;
+use crate::domain::operator::Operator;
 use crate::domain::partner::{Partner, Scope};
 use crate::domain::transaction::Provider;
 use crate::settings::{Settings, Sources};
@@ -29,6 +32,9 @@ use crate::webhooks::Secret;
 
 /// The simulator takes any credentials.
 const CREDENTIAL: &str = "demo";
+
+/// The operator of the console.
+pub const OPERATOR: &str = "demo";
 
 /// One of the two partners.
 pub struct DemoPartner {
@@ -96,6 +102,26 @@ pub fn vault(folder: &Path) -> Result<Vault, CliError> {
     };
     Vault::new(&key, None)
         .map_err(|error| CliError::Failed(format!("{}: its content {error}", path.display())))
+}
+
+/// The demo's operator, with a password of this run; one of an earlier run on the same folder gives way.
+pub async fn make_operator(store: &Arc<dyn Store>, now: Instant) -> Result<String, CliError> {
+    let bytes = random_bytes::<9>().map_err(|error| CliError::Failed(error.to_string()))?;
+    let text = hex(&bytes);
+    let name = OPERATOR.to_owned();
+    let operator = Operator {
+        id: OperatorId::new(now),
+        name: name.clone(),
+        password_hash: password::hash(&SecretString::from(text.as_str()))
+            .map_err(CliError::Failed)?,
+        created_at: now,
+    };
+    let audit = |action| Desk::audit(action, None, &name);
+    let removed = store.remove_operator(name.clone(), now, audit("console_user.remove"));
+    removed.await?;
+    let inserted = store.insert_operator(operator, audit("console_user.create"));
+    inserted.await?;
+    Ok(text)
 }
 
 pub async fn make_partner(

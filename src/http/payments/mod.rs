@@ -13,7 +13,7 @@ use super::authentication::AuthenticatedPartner;
 use super::error::ApiError;
 use super::request::{Fields, TEXT_MAX, json_object, missing};
 use super::transactions::{answer, word};
-use crate::domain::identity::TransactionId;
+use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::status::Status;
 use crate::domain::transaction::{Kind, Provider};
 use crate::payments::{Order, PayError, Settled};
@@ -67,7 +67,8 @@ pub async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let body = json_object(&request, payload).await?;
     body.only(&FIELDS)?;
-    let order = order(&state, &partner, &request, &body).await?;
+    let key = fields::idempotency_key(&request, &body)?;
+    let order = order(&state, partner.partner.id, key, &body).await?;
     let settled = pay(&state, order).await?;
     let message = match (status(&settled, StatusCode::CREATED), settled.created) {
         (StatusCode::ACCEPTED, _) => "Nobody knows yet whether the provider has the payment",
@@ -104,10 +105,14 @@ pub fn status(settled: &Settled, created: StatusCode) -> StatusCode {
     }
 }
 
-async fn order(
+/// The order that fields describe, under an idempotency key.
+///
+/// # Errors
+/// VALIDATION_1002, VALIDATION_1003; the database's.
+pub async fn order(
     state: &State,
-    partner: &AuthenticatedPartner,
-    request: &HttpRequest,
+    partner: PartnerId,
+    key: Option<String>,
     body: &Fields,
 ) -> Result<Order, ApiError> {
     let provider: Provider = word(body, "provider")?.unwrap_or(Provider::Mpesa);
@@ -125,10 +130,10 @@ async fn order(
         _ => Some(fields::phone(body, "msisdn", provider)?),
     };
     let amount = fields::amount(body, "amount", (provider, kind))?;
-    let ids = (TransactionId::new(state.clock.now()), partner.partner.id);
+    let ids = (TransactionId::new(state.clock.now()), partner);
     let mut order = Order::new(ids, (provider, kind), msisdn, amount);
     order.account_id = fields::account_id(body)?;
-    order.client_request_id = fields::idempotency_key(request, body)?;
+    order.client_request_id = key;
     order.currency = fields::currency(body, (provider, kind))?;
     order.account_reference = reference(body, kind)?;
     order.description = fields::limited(body, "description", 1..=fields::DESCRIPTION_MAX)?;

@@ -1,7 +1,7 @@
 //! Which tables a copy takes along, in an order in which no row comes before what it refers to, and which it leaves.
 
 /// The tables that are copied.
-pub const COPIED: [&str; 18] = [
+pub const COPIED: [&str; 19] = [
     "partners",
     "api_keys",
     "provider_accounts",
@@ -20,6 +20,7 @@ pub const COPIED: [&str; 18] = [
     "delivery_attempts",
     "balances",
     "audit_log",
+    "operators",
 ];
 
 /// The tables that stay behind, and why.

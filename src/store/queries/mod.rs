@@ -2,6 +2,7 @@
 //! `Conn` (the connection), `Db` (the backend) and `DIALECT`.
 
 mod accounts;
+mod console;
 mod deliveries;
 mod endpoints;
 mod erasure;
@@ -9,10 +10,12 @@ mod feed;
 mod housekeeping;
 mod instances;
 mod notices;
+mod overview;
 mod partners;
 mod payments;
 mod replay;
 mod store;
+mod story;
 mod upkeep;
 
 use diesel::result::QueryResult;
@@ -36,6 +39,8 @@ async fn insert_audit(conn: &mut Conn, audit: Audit, at: Instant) -> QueryResult
         action: audit.action.to_owned(),
         partner_id: audit.partner_id.map(|id| Id(id.0)),
         subject: audit.subject,
+        source: audit.source,
+        detail: audit.detail,
     };
     diesel::insert_into(audit_log::table)
         .values(row)

@@ -29,7 +29,7 @@ use crate::store::{Audit, StoreError};
 const SEQUENCE_SLACK: i64 = 1_000;
 
 /// `StatusEvent::event_type`, of a row of `transaction_events` called v; none where there is no row.
-const EVENT_TYPE: &str = "CASE WHEN v.kind = 'registered' OR v.to_status = 'queued' \
+pub const EVENT_TYPE: &str = "CASE WHEN v.kind = 'registered' OR v.to_status = 'queued' \
      THEN 'transaction.registered' ELSE 'transaction.' || v.to_status END";
 
 /// What a delivery called d tells.
@@ -37,7 +37,7 @@ fn told() -> String {
     format!("COALESCE({EVENT_TYPE}, CASE WHEN d.notice IS NOT NULL THEN '{DISABLED_NOTICE}' END)")
 }
 
-const FOUND: &str = "d.id, d.endpoint_id, d.transaction_id, d.sequence, d.state, d.due_at, d.created_at, \
+pub const FOUND: &str = "d.id, d.endpoint_id, d.transaction_id, d.sequence, d.state, d.due_at, d.created_at, \
      d.finished_at, d.replayed_at";
 
 pub async fn list_deliveries(
@@ -85,7 +85,7 @@ pub async fn find_delivery(
     Ok(with_attempts(conn, partner, rows).await?.pop())
 }
 
-async fn with_attempts(
+pub async fn with_attempts(
     conn: &mut Conn,
     partner: PartnerId,
     rows: Vec<DeliveryRow>,

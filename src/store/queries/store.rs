@@ -134,6 +134,8 @@ macro_rules! on {
     }};
 }
 
+pub(super) use on;
+
 #[async_trait]
 impl Store for Adapter {
     async fn record(&self, command: Command) -> Result<Outcome, StoreError> {

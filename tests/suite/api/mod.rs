@@ -95,7 +95,7 @@ async fn page(app: &TestApp, partner: &TestPartner, query: &str) -> Value {
 }
 
 /// A callback that must be acknowledged.
-async fn acknowledged(app: &TestApp, account: &Account, kind: &str, body: impl Into<Vec<u8>>) {
+pub async fn acknowledged(app: &TestApp, account: &Account, kind: &str, body: impl Into<Vec<u8>>) {
     let answer = app.callback(account, kind, body).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.text, r#"{"ResultCode":0,"ResultDesc":"Accepted"}"#);

@@ -1,6 +1,7 @@
 //! The store's contract: whatever it promises, it promises on both databases.
 
 mod backup;
+mod console;
 mod copy;
 mod deliveries;
 mod erasure;

@@ -313,6 +313,15 @@ impl TestApp {
         }
     }
 
+    /// GET of what comes bit by bit.
+    pub async fn open(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+        let mut request = self.client.get(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+
     /// GET with a key.
     pub async fn get(&self, partner: &TestPartner, path: &str) -> Answer {
         self.send(Method::GET, path, &[("x-api-key", &partner.key)], None)

@@ -21,7 +21,7 @@ use ussd_status::domain::status_update::{
 };
 use ussd_status::domain::timeline::{StatusEvent, TimelineEntry};
 use ussd_status::domain::transaction::{Kind, Provider, ProviderIds, Transaction};
-use ussd_status::store::{Audit, Listing};
+use ussd_status::store::{Actor, Audit, Listing};
 
 use super::TestStore;
 
@@ -41,12 +41,7 @@ fn next() -> u32 {
 
 /// A line for the audit log.
 pub fn audit() -> Audit {
-    Audit {
-        actor: "test".to_owned(),
-        action: "test",
-        partner_id: None,
-        subject: "test".to_owned(),
-    }
+    Actor::new("test").audit("test", None, "test")
 }
 
 /// A partner.

@@ -1,6 +1,7 @@
 //! What the tests share: a database each, a clock that stands still, and words to make partners and payments with.
 
 pub mod app;
+pub mod browser;
 pub mod build;
 pub mod gate;
 pub mod openapi;

@@ -49,6 +49,14 @@ impl Place {
         command
     }
 
+    /// Another program in the same surroundings.
+    pub fn around(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        self.prepare(&mut command);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    }
+
     fn prepare(&self, command: &mut Command) {
         command
             .current_dir(self.folder.path())
