@@ -175,7 +175,7 @@ impl Target {
             };
         }
         if is_begun && restart {
-            Statement::new(format!("TRUNCATE {}, copied_tables", COPIED.join(", ")))
+            Statement::new(format!("TRUNCATE {}, copied_tables CASCADE", COPIED.join(", ")))
                 .execute(&mut self.conn)
                 .await
                 .map_err(failed)?;
