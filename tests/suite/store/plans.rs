@@ -310,14 +310,14 @@ async fn no_statement_of_sqlite_walks_a_big_table() {
     assert!(statements.len() > 30, "{}", statements.len());
     for sql in statements {
         let plan = db.plan(&sql).await;
-        // The statistics beside every page look at one hour by age.
+        // The statistics beside every page look at one hour by age, and at its reversals.
         let mut by_age = 0;
         for step in &plan {
             let scanned = step.strip_prefix("SCAN ").unwrap_or_default();
             by_age += i32::from(step.contains("transactions_by_age"));
             let walks = is_big(scanned, &sql)
                 || (step.contains("_autoindex_transactions_1 (partner_id=?)"))
-                || (by_age > 1 && ID_FILTERS.iter().any(|filter| sql.contains(filter)));
+                || (by_age > 2 && ID_FILTERS.iter().any(|filter| sql.contains(filter)));
             // Of a key's first columns alone there are as many rows as payments under way.
             let walks = walks
                 || (step.contains("SEARCH open_transactions USING PRIMARY KEY")
@@ -581,7 +581,7 @@ async fn what_is_asked_most_is_found_by_its_index(db: &TestStore) {
         (
             ["AS recent", "AS recent"],
             [
-                "transactions_by_age (partner_id=? AND created_at>? AND created_at<?)",
+                "USING COVERING INDEX transactions_by_age (partner_id=? AND created_at>? AND created_at<?)",
                 "transactions_by_age",
             ],
         ),
