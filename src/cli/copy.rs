@@ -49,7 +49,11 @@ pub async fn run(arguments: CopyArguments, mut sources: Sources) -> Result<(), C
     // How much there is to do is known when both sides have been opened and counted.
     let mut bar: Option<Progress> = None;
     let mut report = |progress: CopyProgress| {
-        let verb = if progress.verifies { "verifying" } else { "copying" };
+        let verb = if progress.verifies {
+            "verifying"
+        } else {
+            "copying"
+        };
         bar.get_or_insert_with(|| Progress::new(Some(progress.of)))
             .stand_at(progress.done, || format!("{verb} {}", progress.table));
     };

@@ -175,10 +175,13 @@ impl Target {
             };
         }
         if is_begun && restart {
-            Statement::new(format!("TRUNCATE {}, copied_tables CASCADE", COPIED.join(", ")))
-                .execute(&mut self.conn)
-                .await
-                .map_err(failed)?;
+            Statement::new(format!(
+                "TRUNCATE {}, copied_tables CASCADE",
+                COPIED.join(", ")
+            ))
+            .execute(&mut self.conn)
+            .await
+            .map_err(failed)?;
         } else if is_begun {
             return match before {
                 None => Ok(true),

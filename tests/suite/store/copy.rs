@@ -356,7 +356,10 @@ async fn a_source_that_changed_is_copied_anew_only_when_told() {
     anew.restart = true;
     // A finished copy is an installation, and no command empties one.
     let refused = copy(&anew, target.now(), &mut |_| {}).await.unwrap_err();
-    assert!(refused.to_string().contains("holds other data"), "{refused}");
+    assert!(
+        refused.to_string().contains("holds other data"),
+        "{refused}"
+    );
     target
         .execute("UPDATE copied_tables SET finished_at = NULL")
         .await;
