@@ -257,6 +257,7 @@ fn line(entry: &TimelineEntry) -> Line {
         TimelineKind::AmountMismatch => ("Another amount was paid", "failed"),
         TimelineKind::Conflict => ("Conflict", "failed"),
         TimelineKind::Stuck => ("Stuck", "failed"),
+        TimelineKind::Imported => ("Brought in as history", "plain-tag"),
     };
     let moved = match (entry.from, entry.to) {
         (Some(from), Some(to)) => {
