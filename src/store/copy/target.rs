@@ -9,11 +9,11 @@ use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, Ru
 use diesel_migrations::MigrationHarness;
 use serde_json::Value;
 
-use super::super::StoreError;
+use super::super::{DatabaseLimits, StoreError};
 use super::super::columns::At;
 use super::super::dialect::Dialect;
 use super::super::postgres::MIGRATIONS;
-use super::super::postgres_connect::connect;
+use super::super::postgres_connect::Servers;
 use super::super::rows::LineRow;
 use super::super::statement::{Bind, Statement};
 use super::shape::{Kind, Shape};
@@ -29,6 +29,10 @@ const LOCK: [&str; 4] = [
     "SELECT 1 FROM (SELECT pg_advisory_lock(7305838)) AS l",
     "SET lock_timeout = 0",
 ];
+/// Rows are named by their keys, whatever the planner thinks of tables that have just filled. A commit need not wait for
+/// the disk: a row and the note of it are lost together, and the last commit waits for all.
+const SESSION: &str =
+    "-c synchronous_commit=off -c enable_hashjoin=off -c enable_mergejoin=off";
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -66,14 +70,15 @@ pub struct Target {
 impl Target {
     /// Connects, with as much time for each statement as `limit`; refuses company; runs pending migrations.
     pub async fn open(url: &str, limit: Duration) -> Result<Self, CopyError> {
-        // Rows are named by their keys, whatever the planner thinks of tables that have just filled. A commit need not
-        // wait for the disk: a row and the note of it are lost together, and the last commit waits for all.
-        let session = format!(
-            "-c statement_timeout={ms} -c idle_in_transaction_session_timeout={ms} -c synchronous_commit=off \
-             -c enable_hashjoin=off -c enable_mergejoin=off",
-            ms = limit.as_millis()
-        );
-        let conn = connect(url.to_owned(), CONNECT_LIMIT, &session)
+        let limits = DatabaseLimits {
+            act: limit,
+            statement: limit,
+            connect: CONNECT_LIMIT,
+            pool_wait: CONNECT_LIMIT,
+        };
+        let conn = Servers::new(url, &limits, SESSION)
+            .map_err(|error| CopyError::Store("the target", error))?
+            .connect()
             .await
             .map_err(|error| {
                 CopyError::Store("the target", StoreError::Unavailable(error.to_string()))
