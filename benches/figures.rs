@@ -77,6 +77,8 @@ fn main() {
     let options = Options::parse();
     waiting::allow_many_connections();
     let mut figures: Vec<Figure> = Vec::new();
+    let largest = options.rows.iter().copied().max().unwrap_or_default();
+    rows::refuse_without_disk(&std::env::temp_dir(), largest);
     for name in &options.database {
         let server = (name == "postgres").then(Server::start);
         for rows in &options.rows {
