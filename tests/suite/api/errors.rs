@@ -511,7 +511,7 @@ async fn wrong_parameters_are_named_with_what_was_sent_and_what_is_accepted() {
         ),
         (
             Method::GET,
-            format!("{TRANSACTIONS}/00000000-0000-7000-8000-000000000000?expand=all"),
+            format!("{TRANSACTIONS}/00000000-0000-7000-8000-000000000000?limit=1"),
             None,
         ),
     ] {
