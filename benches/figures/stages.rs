@@ -19,8 +19,12 @@ use super::{Options, bare, payments, receiver};
 mod console;
 #[path = "export.rs"]
 mod export;
+#[path = "held.rs"]
+mod held;
 #[path = "hostile.rs"]
 mod hostile;
+#[path = "instances.rs"]
+mod instances;
 
 /// Connections that read at once.
 const READERS: usize = 32;
@@ -113,6 +117,15 @@ pub fn run(
     }
     if wants("payments") {
         run.payments(&service);
+    }
+    if wants("instances") {
+        instances::scaling(&mut run);
+    }
+    if wants("waiting") {
+        run.waiting(&service);
+    }
+    if wants("customers") {
+        run.customers();
     }
     let most = service.memory("VmHWM");
     run.figure("memory loaded", most, "MB", None, Goal::Within(150.0, 80.0));

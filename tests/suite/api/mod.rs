@@ -3,6 +3,7 @@
 mod callbacks;
 mod client_webhooks;
 mod clients;
+mod conditional;
 mod errors;
 mod events;
 mod export;
@@ -17,6 +18,8 @@ mod payments_mpesa;
 mod register;
 mod screen;
 mod status;
+mod status_page;
+mod stream;
 mod ussd_menu;
 mod waiting;
 mod webhook_management;
