@@ -43,10 +43,6 @@ impl Times {
     pub fn any_since(&self, since: Instant) -> bool {
         self.0.lock().unwrap().last().is_some_and(|at| *at > since)
     }
-
-    pub fn count(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
 }
 
 /// What all callers know.
