@@ -2,10 +2,12 @@
 //! always a parameter; absence is an `Option`. Two adapters (SQLite, PostgreSQL) share every query.
 
 mod audit;
+pub mod backup;
 mod batcher;
 pub mod columns;
 mod console;
 mod console_rows;
+pub mod copy;
 mod delivery_rows;
 mod dialect;
 mod error;
@@ -25,12 +27,14 @@ mod sqlite;
 mod sqlite_threads;
 mod statement;
 mod story_sql;
+mod upkeep;
 
 pub use audit::{Actor, Audit};
 pub use console::{ConsoleStore, SessionHolder};
 pub use error::StoreError;
 pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
+pub use upkeep::{ERASURE_BATCH, ErasedTable, ErasureStep, Sealed, SealedColumn, Upkeep};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -275,7 +279,7 @@ pub struct Backlog {
 
 /// Everything the rest of the house asks of the database.
 #[async_trait]
-pub trait Store: ConsoleStore + Send + Sync + 'static {
+pub trait Store: ConsoleStore + Upkeep + Send + Sync + 'static {
     /// Carries out one command; concurrent ones share a commit. Returns after the commit.
     async fn record(&self, command: Command) -> Result<Outcome, StoreError>;
     /// Kept callbacks of payments that nobody registered before `before`, oldest first, those after `after` only.

@@ -50,7 +50,7 @@ pub type Db = Pg;
 /// The words of this database.
 pub const DIALECT: Dialect = Dialect::Postgres;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 /// Two writers keep the disk busy while the other judges; more were slower.
 const WRITERS: usize = 2;

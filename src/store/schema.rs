@@ -354,6 +354,21 @@ diesel::table! {
     use crate::store::columns::{IdSql, InstantSql};
     use diesel::sql_types::*;
 
+    copied_tables (name) {
+        name -> Text,
+        source -> Text,
+        copied -> BigInt,
+        copied_to -> Nullable<Text>,
+        verified -> BigInt,
+        verified_to -> Nullable<Text>,
+        finished_at -> Nullable<InstantSql>,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
     instances (id) {
         id -> IdSql,
         seen_at -> InstantSql,

@@ -47,7 +47,7 @@ pub type Conn = SyncConnectionWrapper<SqliteConnection, Place>;
 /// The words of this database.
 pub const DIALECT: Dialect = Dialect::Sqlite;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// An acknowledged commit survives a power cut (`synchronous = FULL`); readers never wait for the writer (WAL).
 const SET_UP: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \

@@ -5,6 +5,7 @@ mod accounts;
 mod console;
 mod deliveries;
 mod endpoints;
+mod erasure;
 mod feed;
 mod housekeeping;
 mod instances;
@@ -16,6 +17,7 @@ mod replay;
 mod store;
 mod story;
 mod tokens;
+mod upkeep;
 
 use diesel::result::QueryResult;
 use diesel_async::RunQueryDsl;
@@ -30,10 +32,7 @@ use crate::store::schema::audit_log;
 use crate::store::statement::Statement;
 
 /// The last sequence of partners' feeds.
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "asked by the adapter that has a replica")
-)]
+#[allow(dead_code, reason = "asked by the adapter that has a replica")]
 pub fn feed_heads(partners: &[PartnerId]) -> Statement {
     feed::heads(partners)
 }

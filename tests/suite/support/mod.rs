@@ -152,6 +152,14 @@ impl TestStore {
         Some(conn)
     }
 
+    /// A connection to the PostgreSQL database for a test's own purposes.
+    pub async fn postgres_client(&self) -> tokio_postgres::Client {
+        let Database::Postgres(database) = &self.database else {
+            panic!("this is SQLite");
+        };
+        database.client().await
+    }
+
     /// Runs SQL behind the store's back.
     pub async fn execute(&self, sql: &str) {
         match &self.database {
