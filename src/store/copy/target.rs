@@ -9,13 +9,13 @@ use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, Ru
 use diesel_migrations::MigrationHarness;
 use serde_json::Value;
 
-use super::super::{DatabaseLimits, StoreError};
 use super::super::columns::At;
 use super::super::dialect::Dialect;
 use super::super::postgres::MIGRATIONS;
 use super::super::postgres_connect::Servers;
 use super::super::rows::LineRow;
 use super::super::statement::{Bind, Statement};
+use super::super::{DatabaseLimits, StoreError};
 use super::shape::{Kind, Shape};
 use super::{COPIED, CopyError, line};
 use crate::domain::clock::Instant;
@@ -31,8 +31,7 @@ const LOCK: [&str; 4] = [
 ];
 /// Rows are named by their keys, whatever the planner thinks of tables that have just filled. A commit need not wait for
 /// the disk: a row and the note of it are lost together, and the last commit waits for all.
-const SESSION: &str =
-    "-c synchronous_commit=off -c enable_hashjoin=off -c enable_mergejoin=off";
+const SESSION: &str = "-c synchronous_commit=off -c enable_hashjoin=off -c enable_mergejoin=off";
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
