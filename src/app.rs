@@ -74,6 +74,7 @@ pub async fn open_store(
         url: settings.database_url.clone(),
         pool_size: settings.database_pool_size,
         limits: settings.database_limits,
+        replica: settings.database_replica.clone(),
         reconcile_after: ask_schedule(settings).first_after,
     };
     store::open(settings, clock).await
@@ -183,7 +184,10 @@ impl Application {
             clock: Arc::clone(&clock),
             statements: Statements::new(Arc::clone(&store)),
             feed: feed.clone(),
+            shared: http::Shared::default(),
+            streams: http::Streams::default(),
             polling: Polling::new(Arc::clone(&store)),
+            status_page: http::StatusPage::default(),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),
                 Arc::clone(&vault),

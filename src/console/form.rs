@@ -87,19 +87,6 @@ impl Form {
         self.text(name)?
             .ok_or_else(|| ApiError::field(name, "is required"))
     }
-
-    /// Every value of a field that may be sent several times, such as ticked boxes.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0
-            .iter()
-            .filter(move |(field, _)| field == name)
-            .map(|(_, value)| value.trim())
-    }
-
-    /// Whether a box was ticked.
-    pub fn is_ticked(&self, name: &str) -> bool {
-        self.value(name).is_some()
-    }
 }
 
 impl FromRequest for Form {

@@ -4,6 +4,7 @@
 pub mod accounts;
 mod call;
 mod order;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;

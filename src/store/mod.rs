@@ -19,6 +19,7 @@ mod page;
 mod postgres;
 mod postgres_connect;
 mod provider_list_sql;
+mod replica;
 mod rows;
 pub mod schema;
 mod search_sql;
@@ -86,8 +87,19 @@ pub struct StoreSettings {
     pub pool_size: usize,
     /// How long it is waited for.
     pub limits: DatabaseLimits,
+    /// A replica for reads that may be a little old (PostgreSQL).
+    pub replica: Option<ReplicaSettings>,
     /// How long a provider may be silent before it is asked.
     pub reconcile_after: chrono::Duration,
+}
+
+/// A replica for reading.
+#[derive(Debug, Clone)]
+pub struct ReplicaSettings {
+    /// Where.
+    pub url: DatabaseUrl,
+    /// How old at most.
+    pub max_lag: Duration,
 }
 
 /// How long a database is waited for.
@@ -232,6 +244,15 @@ pub struct Retention {
     pub events_before: Instant,
     /// Hour counters that ended before.
     pub hours_before: Instant,
+}
+
+/// An account's access token as it is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedToken {
+    /// The token, sealed.
+    pub sealed: Vec<u8>,
+    /// Not to be used from then on.
+    pub good_until: Instant,
 }
 
 /// The other instances on a shared database.
@@ -390,6 +411,21 @@ pub trait Store: ConsoleStore + Upkeep + Send + Sync + 'static {
     async fn update_account(&self, account: Account, audit: Audit) -> Result<bool, StoreError>;
     /// Removes an account; false if there is none.
     async fn remove_account(&self, id: AccountId, audit: Audit) -> Result<bool, StoreError>;
+    /// The access token kept for an account.
+    async fn find_token(&self, account: AccountId) -> Result<Option<SealedToken>, StoreError>;
+    /// Takes the right to fetch an account's next token until `until`; false while another process has it.
+    async fn claim_token(
+        &self,
+        account: AccountId,
+        now: Instant,
+        until: Instant,
+    ) -> Result<bool, StoreError>;
+    /// Gives that right back, and keeps the token that was fetched.
+    async fn keep_token(
+        &self,
+        account: AccountId,
+        token: Option<SealedToken>,
+    ) -> Result<(), StoreError>;
     /// The balances an account last reported.
     async fn list_balances(
         &self,

@@ -387,4 +387,16 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    account_tokens (account_id) {
+        account_id -> IdSql,
+        sealed_token -> Nullable<Binary>,
+        good_until -> Nullable<InstantSql>,
+        fetching_until -> Nullable<InstantSql>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(partners, api_keys);

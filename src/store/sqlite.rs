@@ -31,6 +31,7 @@ use super::sqlite_threads::{Place, Readers, run_on_own_thread};
 use super::statement::Statement;
 use super::{CommitNotice, StoreError, StoreSettings};
 use crate::domain::clock::{Clock, Instant};
+use crate::domain::identity::PartnerId;
 use crate::domain::ledger::{Command, EARLY_SPAN, Ledger, Lookups, Outcome, WorkingSet};
 
 #[allow(
@@ -132,10 +133,30 @@ impl Adapter {
             .await
     }
 
+    /// There is no replica: all is read here.
+    async fn stale_rows<R, S>(
+        &self,
+        _partner: Option<PartnerId>,
+        statement: S,
+    ) -> Result<Vec<R>, StoreError>
+    where
+        R: Send + 'static,
+        S: RunQueryDsl<SqliteConnection>
+            + for<'q> LoadQuery<'q, SqliteConnection, R>
+            + Send
+            + 'static,
+    {
+        self.rows(statement).await
+    }
+
+    /// Nobody needs to know.
+    fn record_write(&self, _partner: PartnerId) {}
+
     /// A page's figures and rows, of one snapshot.
     async fn page(
         &self,
         page: Page,
+        _may_be_old: Option<PartnerId>,
     ) -> Result<(Option<FiguresRow>, Vec<TransactionRow>), StoreError> {
         let (figures, rows) = page.in_two();
         self.readers

@@ -164,3 +164,18 @@ pub fn postgres_type(name: &str) -> &'static str {
         other => panic!("{other}"),
     }
 }
+
+/// Migrations run while other instances work: each says in its comment whether that is safe, and for whom it is not.
+#[test]
+fn every_migration_says_whether_instances_may_run_meanwhile() {
+    for (name, text) in migration_files("postgres") {
+        if name.ends_with("up.sql") {
+            let comment: Vec<&str> = text.lines().filter(|line| line.starts_with("--")).collect();
+            let comment = comment.join(" ").to_lowercase().replace("-- ", "");
+            assert!(
+                comment.contains("safe while instances run") || comment.contains("wait while"),
+                "{name}: is it safe while instances run?"
+            );
+        }
+    }
+}
