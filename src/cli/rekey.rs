@@ -49,8 +49,8 @@ pub async fn run(output: JsonArguments, sources: &Sources) -> Result<(), CliErro
     desk.store.record_audit(audit).await?;
     if let Some(first) = last.lost.first() {
         return Err(CliError::Failed(format!(
-            "{first} opens with neither MASTER_KEY nor MASTER_KEY_PREVIOUS, as do {} values in all; {resealed} others were \
-             sealed anew",
+            "{first} opens with neither MASTER_KEY nor MASTER_KEY_PREVIOUS, the first of {} such values; {resealed} \
+             others were sealed anew",
             last.lost.len()
         )));
     }
