@@ -32,10 +32,7 @@ use crate::store::schema::audit_log;
 use crate::store::statement::Statement;
 
 /// The last sequence of partners' feeds.
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "asked by the adapter that has a replica")
-)]
+#[allow(dead_code, reason = "asked by the adapter that has a replica")]
 pub fn feed_heads(partners: &[PartnerId]) -> Statement {
     feed::heads(partners)
 }
