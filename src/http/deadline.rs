@@ -18,7 +18,7 @@ pub const HEADER: &str = "x-deadline-ms";
 /// The longest time a caller may say it has, milliseconds: an hour. Whoever has more has all the time there is.
 pub const DEADLINE_MAX_MS: u64 = 3_600_000;
 /// Kept of the time for writing the answer and sending it, unless a quarter of the time is less.
-const SENDING: Duration = Duration::from_millis(20);
+const SENDING: Duration = Duration::from_millis(50);
 /// Kept of the time for reading after a wait, unless half of the time is less.
 const READING: Duration = Duration::from_millis(400);
 
