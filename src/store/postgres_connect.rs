@@ -18,6 +18,10 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(3);
 const KEEPALIVE_TRIES: u32 = 3;
 
+/// A transaction that its instance leaves idle for this share of an act's time is given up by the server: one that was cut
+/// off holds its partner's lock, and every other instance waits for it.
+const IDLE_SHARE: u32 = 5;
+
 /// The servers of one URL.
 pub struct Servers {
     hosts: Vec<Config>,
@@ -109,7 +113,7 @@ fn prepare(config: &mut Config, limits: &DatabaseLimits, more: &str) {
         "-c plan_cache_mode=force_generic_plan -c statement_timeout={} -c idle_in_transaction_session_timeout={} \
          -c timezone=UTC {more}",
         limits.statement.as_millis(),
-        limits.act.as_millis()
+        (limits.act / IDLE_SHARE).as_millis()
     );
     let settings = match config.get_options() {
         Some(given) => format!("{settings} {given}"),
@@ -245,6 +249,7 @@ mod tests {
             let options = host.get_options().unwrap();
             for option in [
                 "statement_timeout=4000",
+                "idle_in_transaction_session_timeout=1000",
                 "enable_hashjoin=off",
                 "work_mem=1MB",
             ] {

@@ -107,7 +107,8 @@ fn client() -> reqwest::Client {
         .unwrap()
 }
 
-/// A life each: registered, told, asked about; at one instance after the other, and again until it is answered.
+/// A life each: registered, told, asked about. A caller stays at its instance, as over a kept-alive connection, until it is
+/// not answered there; then it asks the next, and again until it is answered.
 async fn call(shared: Arc<Shared>, number: usize) {
     let client = client();
     let mut turn = number;
@@ -170,7 +171,7 @@ fn result(id: &str) -> Value {
 }
 
 impl Shared {
-    /// Sends to one instance after the other until the answer has one of these codes. Whatever else is answered must be
+    /// Sends until the answer has one of these codes, to the next instance after every other one. Whatever else is answered must be
     /// 503 with `Retry-After`.
     async fn until(
         &self,
@@ -180,7 +181,6 @@ impl Shared {
     ) -> Value {
         loop {
             let base = &self.bases[*turn % self.bases.len()];
-            *turn += 1;
             if let Ok(answer) = request(base).send().await {
                 let status = answer.status().as_u16();
                 let waits = answer.headers().contains_key("retry-after");
@@ -193,6 +193,7 @@ impl Shared {
                     self.wrong(format!("{status} without reason: {text}"));
                 }
             }
+            *turn += 1;
             self.refused.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(PAUSE).await;
         }
