@@ -11,7 +11,7 @@ use super::form::Form;
 use super::page::{Frame, Section, page_with, redirect};
 use super::text;
 use super::viewer::Viewer;
-use crate::domain::identity::{PartnerId, new_uuid};
+use crate::domain::identity::{PartnerId, TransactionId, new_uuid};
 use crate::domain::money::Currency;
 use crate::domain::partner::Scope;
 use crate::domain::search::BulkLookup;
@@ -187,7 +187,7 @@ pub async fn send(
 }
 
 /// On record before anything is sent; the same form again starts nothing.
-async fn record_start(state: &State, viewer: &Viewer, order: &Order) -> Result<(), ApiError> {
+pub async fn record_start(state: &State, viewer: &Viewer, order: &Order) -> Result<(), ApiError> {
     let lookup = BulkLookup {
         client_request_ids: order.client_request_id.iter().cloned().collect(),
         ..BulkLookup::default()
@@ -205,6 +205,14 @@ async fn record_start(state: &State, viewer: &Viewer, order: &Order) -> Result<(
     Ok(state.store.record_audit(audit).await?)
 }
 
+/// The transaction that the provider refused.
+pub fn refused_transaction(error: &ApiError) -> Option<TransactionId> {
+    let details = error.details.iter();
+    details
+        .filter_map(|detail| detail.words.as_ref()?.transaction_id.as_ref())
+        .find_map(|id| id.parse().ok())
+}
+
 /// A refusal of the provider has a transaction, whose page says so; anything else goes back to the details.
 async fn refused(
     state: &State,
@@ -213,12 +221,7 @@ async fn refused(
     partner: PartnerId,
     error: ApiError,
 ) -> Result<HttpResponse, ApiError> {
-    let refused = error
-        .details
-        .iter()
-        .filter_map(|detail| detail.words.as_ref()?.transaction_id.as_ref())
-        .find_map(|id| id.parse().ok());
-    match refused {
+    match refused_transaction(&error) {
         Some(id) => Ok(redirect(&super::progress::path(partner, id))),
         None if error.code.status().is_client_error() || error.code == ErrorCode::Provider => {
             details(state, viewer, form, Some(error)).await
@@ -286,7 +289,7 @@ fn fees(answer: &Value, currency: &Currency) -> Vec<Fee> {
 }
 
 /// `+254 712 345 678`.
-fn spaced(number: &str) -> String {
+pub fn spaced(number: &str) -> String {
     let parts = [
         number.get(..3),
         number.get(3..6),

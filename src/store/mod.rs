@@ -13,6 +13,8 @@ mod event_page;
 mod ledger;
 mod news_codec;
 mod notice_codec;
+mod oversight;
+mod oversight_rows;
 mod page;
 mod postgres;
 mod postgres_connect;
@@ -30,6 +32,7 @@ pub use console::{ConsoleStore, SessionHolder};
 pub use error::StoreError;
 pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
+pub use oversight::OversightStore;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -254,7 +257,7 @@ pub struct Backlog {
 
 /// Everything the rest of the house asks of the database.
 #[async_trait]
-pub trait Store: ConsoleStore + Send + Sync + 'static {
+pub trait Store: ConsoleStore + OversightStore + Send + Sync + 'static {
     /// Carries out one command; concurrent ones share a commit. Returns after the commit.
     async fn record(&self, command: Command) -> Result<Outcome, StoreError>;
     /// Kept callbacks of payments that nobody registered before `before`, oldest first, those after `after` only.
