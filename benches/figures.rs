@@ -29,6 +29,8 @@ mod rows;
 mod service;
 #[path = "figures/stages.rs"]
 mod stages;
+#[path = "figures/waiting.rs"]
+mod waiting;
 
 use std::path::PathBuf;
 
@@ -55,11 +57,12 @@ struct Options {
     /// Another build of the program, to compare with
     #[arg(long, default_value = env!("CARGO_BIN_EXE_ussd-status"))]
     binary: PathBuf,
-    /// Only these stages: reads, console, callbacks, webhooks, payments
+    /// Only these stages: reads, console, export, callbacks, webhooks, payments, instances; and, only if named, waiting
+    /// and customers
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "reads,console,callbacks,webhooks,payments"
+        default_value = "reads,console,export,callbacks,webhooks,payments"
     )]
     stages: Vec<String>,
     /// Given by cargo
@@ -72,7 +75,10 @@ fn main() {
         return constant::serve();
     }
     let options = Options::parse();
+    waiting::allow_many_connections();
     let mut figures: Vec<Figure> = Vec::new();
+    let largest = options.rows.iter().copied().max().unwrap_or_default();
+    rows::refuse_without_disk(&std::env::temp_dir(), largest);
     for name in &options.database {
         let server = (name == "postgres").then(Server::start);
         for rows in &options.rows {

@@ -74,9 +74,25 @@ pub async fn open_store(
         url: settings.database_url.clone(),
         pool_size: settings.database_pool_size,
         limits: settings.database_limits,
+        replica: settings.database_replica.clone(),
         reconcile_after: ask_schedule(settings).first_after,
     };
     store::open(settings, clock).await
+}
+
+/// Refuses a database into which a copy was begun that has not come to its end.
+///
+/// # Errors
+/// [`StartError::Settings`] for such a one; if the database fails.
+pub async fn refuse_half_a_copy(store: &dyn Store) -> Result<(), StartError> {
+    if store.is_half_copied().await? {
+        return Err(StartError::Settings(
+            "DATABASE_URL: what was found holds an unfinished copy; run `ussd-status copy` again, it goes on where it \
+             was, and start when it is done"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Tries every seal: a service under another master key than the one that sealed its secrets could neither check
@@ -168,7 +184,10 @@ impl Application {
             clock: Arc::clone(&clock),
             statements: Statements::new(Arc::clone(&store)),
             feed: feed.clone(),
+            shared: http::Shared::default(),
+            streams: http::Streams::default(),
             polling: Polling::new(Arc::clone(&store)),
+            status_page: http::StatusPage::default(),
             ingest: Arc::new(Ingest::new(
                 Arc::clone(&store),
                 Arc::clone(&vault),

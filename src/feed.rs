@@ -5,6 +5,7 @@
 //! waiters every now and then, and only while somebody waits. Being woken is never an answer: everybody looks again,
 //! a few at a time.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -123,21 +124,43 @@ impl Feed {
             return look().await.map(Look::answer);
         }
         let until = Deadline::now() + wait;
+        let is_first = Cell::new(true);
+        let look_in_turn = async || {
+            let _turn = if is_first.replace(false) {
+                None
+            } else {
+                self.turn().await
+            };
+            look().await
+        };
+        if let Some(answer) = self.until_enough(partner, until, look_in_turn).await? {
+            return Ok(answer);
+        }
+        let _turn = self.turn().await;
+        look().await.map(Look::answer)
+    }
+
+    /// The same for whoever looks in turns of its own, and reads on afterwards anyway: at the end of the time nothing is
+    /// looked at any more.
+    ///
+    /// # Errors
+    /// Those of `look`.
+    pub async fn until_enough<T, E>(
+        &self,
+        partner: PartnerId,
+        until: Deadline,
+        look: impl AsyncFn() -> Result<Look<T>, E>,
+    ) -> Result<Option<T>, E> {
         // Before the first look, so that nothing happens between the two.
         let mut watch = self.watch(partner, vec![WatchKey::partner(partner)]);
-        let mut found = look().await?;
         loop {
-            match found {
-                Look::Enough(answer) => return Ok(answer),
+            match look().await? {
+                Look::Enough(answer) => return Ok(Some(answer)),
                 // What was found is not kept meanwhile: thousands may wait.
                 Look::NotYet(_, keys) => watch.wait_for(keys),
             }
-            let is_over = !watch.moved(until).await;
-            // Never closed: an error cannot happen, and would only let one more look.
-            let _turn = self.0.looks.acquire().await;
-            found = look().await?;
-            if is_over {
-                return Ok(found.answer());
+            if !watch.moved(until).await {
+                return Ok(None);
             }
         }
     }
@@ -171,6 +194,11 @@ impl Feed {
         let waiting = self.0.lock();
         let counts = waiting.partners.values().map(|waited| waited.watches.len());
         counts.sum()
+    }
+
+    /// Whether nobody waits any more, because the service stops.
+    pub fn is_released(&self) -> bool {
+        self.0.released.is_cancelled()
     }
 
     /// Waits until everybody is let go.

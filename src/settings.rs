@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use crate::domain::transaction::Provider;
-use crate::store::{CONNECT_TIMEOUT, DatabaseLimits, DatabaseUrl};
+use crate::store::{CONNECT_TIMEOUT, DatabaseLimits, DatabaseUrl, ReplicaSettings};
 
 /// The addresses Safaricom posts callbacks from, as clients in production list them; configurable because they are
 /// known at second hand only.
@@ -22,6 +22,8 @@ pub const SAFARICOM_ADDRESSES: &str = "196.201.214.200,196.201.214.206,196.201.2
 
 /// Below this the database could not answer in time on any machine.
 const DATABASE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// How far a replica is gets asked twice a second.
+const READ_MAX_LAG_MIN: Duration = Duration::from_secs(1);
 /// Below this something might be forgotten that is still at work.
 const RETENTION_MIN: Duration = Duration::from_secs(3600);
 
@@ -51,6 +53,8 @@ pub enum LogFormat {
 pub struct Settings {
     /// `DATABASE_URL`: where everything is kept.
     pub database_url: DatabaseUrl,
+    /// `DATABASE_READ_URL`, `DATABASE_READ_MAX_LAG`: a replica for reads that may be so old, if there is one.
+    pub database_replica: Option<ReplicaSettings>,
     /// `LISTEN_ADDR`: where the service answers.
     pub listen_addr: SocketAddr,
     /// `ADMIN_LISTEN_ADDR`: if set, `/metrics` is served there only.
@@ -204,6 +208,7 @@ impl Settings {
         let address = "an address and a port is, such as 127.0.0.1:8080";
         Ok(Self {
             database_url: database_url(sources)?,
+            database_replica: database_replica(sources)?,
             listen_addr: sources.parsed(
                 "LISTEN_ADDR",
                 "127.0.0.1:8080",
@@ -309,6 +314,33 @@ fn database_url(sources: &Sources) -> Result<DatabaseUrl, SettingsError> {
         ),
         accepted,
     })
+}
+
+/// A replica of PostgreSQL's, beside a primary of PostgreSQL's.
+fn database_replica(sources: &Sources) -> Result<Option<ReplicaSettings>, SettingsError> {
+    let accepted = "a number with its unit is, at least 1s, such as 5s";
+    let max_lag = sources.parsed("DATABASE_READ_MAX_LAG", "5s", accepted, |text| {
+        at_least(text, READ_MAX_LAG_MIN)
+    })?;
+    let Some(text) = sources.value("DATABASE_READ_URL") else {
+        return Ok(None);
+    };
+    let refused = |found: &str, accepted: &str| SettingsError {
+        name: "DATABASE_READ_URL".to_owned(),
+        found: found.to_owned(),
+        accepted: accepted.to_owned(),
+    };
+    match (text.parse(), database_url(sources)?) {
+        (Ok(url @ DatabaseUrl::Postgres(_)), DatabaseUrl::Postgres(_)) => {
+            Ok(Some(ReplicaSettings { url, max_lag }))
+        }
+        (Ok(DatabaseUrl::Postgres(_)), _) => Err(refused(
+            "a replica beside an embedded database",
+            "it is beside a DATABASE_URL that is postgres://…",
+        )),
+        // It may carry a password.
+        _ => Err(refused("another URL", "postgres://… is")),
+    }
 }
 
 /// What is not set is limited by `DATABASE_TIMEOUT` alone; a longer limit within it would never be reached.
@@ -466,6 +498,13 @@ mod tests {
                 "at most DATABASE_TIMEOUT",
             ),
             ("DATABASE_POOL_WAIT", "long", "at most DATABASE_TIMEOUT"),
+            ("DATABASE_READ_URL", "sqlite://secret", "postgres://"),
+            (
+                "DATABASE_READ_URL",
+                "postgres://u:secret@h/d",
+                "beside a DATABASE_URL",
+            ),
+            ("DATABASE_READ_MAX_LAG", "100ms", "at least 1s"),
             ("RUST_LOG", "ussd_status=loud", "info,ussd_status=debug"),
             ("DATABASE_POOL_SIZE", "1.5", "whole number"),
             ("LOG_FORMAT", "xml", "text or json"),

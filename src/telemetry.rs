@@ -116,6 +116,7 @@ fn describe() {
         "ussd_status_webhook_pauses_total",
         "Times that a failing webhook endpoint was left alone for a while"
     );
+    describe_gauge!("ussd_status_open_streams", "Streams that are open");
     describe_gauge!(
         "ussd_status_webhook_endpoints_paused",
         "Failing webhook endpoints that this process leaves alone now"

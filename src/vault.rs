@@ -71,30 +71,47 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Open`].
     pub fn open(&self, owner: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let (form, rest) = sealed.split_first().ok_or(VaultError::Open)?;
-        if *form != FORM {
-            return Err(VaultError::Open);
-        }
-        let (nonce, rest) = rest
-            .split_first_chunk::<NONCE_LEN>()
-            .ok_or(VaultError::Open)?;
         std::iter::once(&self.current)
             .chain(&self.previous)
-            .find_map(|key| {
-                let mut buffer = Zeroizing::new(rest.to_vec());
-                let length = key
-                    .open_in_place(
-                        Nonce::assume_unique_for_key(*nonce),
-                        Aad::from(owner.as_bytes()),
-                        &mut buffer,
-                    )
-                    .ok()?
-                    .len();
-                buffer.truncate(length);
-                Some(buffer)
-            })
+            .find_map(|key| open_with(key, owner, sealed))
             .ok_or(VaultError::Open)
     }
+
+    /// Whether there is a previous key.
+    pub fn has_previous(&self) -> bool {
+        self.previous.is_some()
+    }
+
+    /// Seals anew what only the previous key opens; `None` if it is under the current key already.
+    ///
+    /// # Errors
+    /// [`VaultError::Open`] if neither key opens it.
+    pub fn reseal(&self, owner: &str, sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        if open_with(&self.current, owner, sealed).is_some() {
+            return Ok(None);
+        }
+        let secret = self.open(owner, sealed)?;
+        self.seal(owner, &secret).map(Some)
+    }
+}
+
+fn open_with(key: &RandomizedNonceKey, owner: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (form, rest) = sealed.split_first()?;
+    if *form != FORM {
+        return None;
+    }
+    let (nonce, rest) = rest.split_first_chunk::<NONCE_LEN>()?;
+    let mut buffer = Zeroizing::new(rest.to_vec());
+    let length = key
+        .open_in_place(
+            Nonce::assume_unique_for_key(*nonce),
+            Aad::from(owner.as_bytes()),
+            &mut buffer,
+        )
+        .ok()?
+        .len();
+    buffer.truncate(length);
+    Some(buffer)
 }
 
 fn key(text: &str) -> Result<RandomizedNonceKey, VaultError> {
@@ -166,6 +183,19 @@ mod tests {
                 .open("endpoint:1", &sealed)
                 .is_err()
         );
+    }
+
+    #[test]
+    fn what_the_previous_key_sealed_is_sealed_anew_once() {
+        let (old, new) = (new_master_key().unwrap(), new_master_key().unwrap());
+        let sealed = Vault::new(&old, None).unwrap().seal("a", b"s").unwrap();
+        let both = Vault::new(&new, Some(&old)).unwrap();
+        let anew = both.reseal("a", &sealed).unwrap().unwrap();
+        let only_new = Vault::new(&new, None).unwrap();
+        assert_eq!(only_new.open("a", &anew).unwrap().as_slice(), b"s");
+        assert_eq!(both.reseal("a", &anew), Ok(None));
+        assert_eq!(both.reseal("b", &sealed), Err(VaultError::Open));
+        assert_eq!(only_new.reseal("a", &sealed), Err(VaultError::Open));
     }
 
     #[test]

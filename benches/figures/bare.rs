@@ -37,6 +37,7 @@ pub fn bulk_statement(database: &Database, partner: &str) -> String {
             url: database.store_url(),
             pool_size: 1,
             limits: DatabaseLimits::of(Duration::from_secs(60)),
+            replica: None,
             reconcile_after: chrono::Duration::seconds(60),
         };
         let store = store::open(settings, Arc::new(SystemClock)).await.unwrap();

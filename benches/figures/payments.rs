@@ -13,6 +13,7 @@ use ussd_status::domain::clock::{Clock, SystemClock};
 use super::load::{self, Measured, Requests};
 use super::receiver;
 use super::service::{Program, Service};
+use super::waiting::Asker;
 
 /// What is ordered: the end of its path, and its name in the table.
 pub const ROUTES: [(&str, &str); 3] = [
@@ -119,6 +120,13 @@ impl Till {
         });
         let requests = Requests::once(prompts.collect());
         load::run(self.simulator, connections, span, &requests)
+    }
+
+    /// Its key, for whoever asks what became of a payment.
+    pub fn asker(&self) -> Asker {
+        Asker {
+            key: self.key.clone(),
+        }
     }
 
     fn numbers(&self, span: Duration) -> std::ops::Range<usize> {

@@ -2,6 +2,8 @@
 //! counters and the feed's head. Most are final and spread over 180 days; the newest hundredth is still open.
 
 use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
 
 use ussd_status::domain::clock::{Clock, SystemClock};
 
@@ -22,21 +24,75 @@ impl Owner {
     }
 }
 
+/// Rows that are made in one transaction: as many as a staging table holds in memory with ease.
+const CHUNK: usize = 250_000;
+/// The newest transactions that have a timeline; older ones are past the retention of events.
+const WITH_EVENTS: usize = 500_000;
+/// Bytes on disk for each transaction with its routes and indexes, and for each that has a timeline too; as measured,
+/// rounded up, log included.
+const BYTES: [u64; 2] = [1_800, 1_300];
+
+/// The disk that a past of so many rows takes.
+pub fn bytes_needed(count: usize) -> u64 {
+    let [plain, events] = BYTES;
+    let number = |count: usize| u64::try_from(count).unwrap();
+    number(count) * plain + number(count.min(WITH_EVENTS)) * events + (2 << 30)
+}
+
+/// Says what disk so many rows take, and ends the run where there is not that much.
+pub fn refuse_without_disk(folder: &Path, count: usize) {
+    let output = Command::new("df")
+        .args(["-Pk"])
+        .arg(folder)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().nth(1).unwrap();
+    let free = line
+        .split_whitespace()
+        .nth(3)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        << 10;
+    let needed = bytes_needed(count);
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    eprintln!(
+        "{count} rows take up to {:.1} GB; {:.1} GB are free below {}",
+        gigabytes(needed),
+        gigabytes(free),
+        folder.display()
+    );
+    assert!(
+        free > needed,
+        "not enough disk; TMPDIR may name another place"
+    );
+}
+
 /// A past of so many rows; how many of them are final.
 pub fn history(database: &Database, owner: &Owner, count: usize) -> usize {
     let finals = count - count / 100;
     let now = SystemClock.now().timestamp_micros();
     let step = SPAN_MICROS / i64::try_from(count).unwrap();
-    insert(
-        database,
-        owner,
-        0..count,
-        finals,
-        (now - SPAN_MICROS, step),
-        // Two events of a final row, one of an open one.
-        &format!("CASE WHEN i < {finals} THEN 2 * i + 1 ELSE {finals} + i + 1 END"),
-        finals + count,
-    );
+    for from in (0..count).step_by(CHUNK) {
+        let to = count.min(from + CHUNK);
+        let age = i64::try_from(count - from).unwrap() * step;
+        // Two events of a final row, one of an open one; those of rows without a timeline are numbered all the same.
+        let split = finals.clamp(from, to);
+        insert(
+            database,
+            owner,
+            from..to,
+            finals,
+            (now - age, step),
+            &format!(
+                "CASE WHEN i < {split} THEN 2 * (i - {from}) + 1 ELSE {} + (i - {split}) + 1 END",
+                2 * (split - from)
+            ),
+            2 * (split - from) + (to - split),
+            count.saturating_sub(WITH_EVENTS),
+        );
+    }
     finals
 }
 
@@ -52,9 +108,11 @@ pub fn open(database: &Database, owner: &Owner, indexes: Range<usize>) {
         (now, 0),
         &format!("i - {start} + 1"),
         events,
+        0,
     );
 }
 
+#[allow(clippy::too_many_arguments, reason = "one statement's parts")]
 fn insert(
     database: &Database,
     owner: &Owner,
@@ -63,6 +121,7 @@ fn insert(
     (first_at, step): (i64, i64),
     sequence: &str,
     events: usize,
+    timeline_from: usize,
 ) {
     let Owner { partner, tag } = owner;
     let words = Words::of(database);
@@ -134,13 +193,13 @@ fn insert(
             "first_event",
             "created_at",
             "'registered', NULL, 'accepted', 'api', NULL, sequence, NULL, NULL",
-            "true",
+            &format!("i >= {timeline_from}"),
         ),
         event(
             "second_event",
             "updated_at",
             "'status_changed', 'accepted', status, 'callback:stk', result_code, sequence + 1, result_description, receipt",
-            "status <> 'accepted'",
+            &format!("status <> 'accepted' AND i >= {timeline_from}"),
         ),
         format!(
             "INSERT INTO open_transactions (partner_id, status, created_at, transaction_id, ask_at) SELECT partner_id, status, created_at, id, {} FROM figures_rows \

@@ -78,10 +78,27 @@ impl Program {
         self.start(&["serve"], "/readyz")
     }
 
+    /// The same program with another setting.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut settings = self.settings.clone();
+        settings.retain(|(other, _)| other != name);
+        settings.push((name.to_owned(), value.to_owned()));
+        Self {
+            binary: self.binary.clone(),
+            settings,
+            folder: self.folder.clone(),
+        }
+    }
+
     /// Starts the simulator, whose callbacks come at once.
     pub fn simulate(&self) -> Service {
-        let at_once = ["simulator", "--min-delay", "1ms", "--max-delay", "20ms"];
-        self.start(&at_once, "/simulator")
+        self.simulate_between("1ms", "20ms")
+    }
+
+    /// Starts the simulator, whose callbacks come after a while of this length.
+    pub fn simulate_between(&self, shortest: &str, longest: &str) -> Service {
+        let delays = ["simulator", "--min-delay", shortest, "--max-delay", longest];
+        self.start(&delays, "/simulator")
     }
 
     fn start(&self, arguments: &[&str], ready: &str) -> Service {

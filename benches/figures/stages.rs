@@ -1,4 +1,4 @@
-//! What is measured, in order: the start, reads, the console's pages, callbacks, webhooks, payments, memory.
+//! What is measured, in order: the start, reads, the console's pages, exports, callbacks, webhooks, payments, memory.
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,8 +17,14 @@ use super::{Options, bare, payments, receiver};
 
 #[path = "console.rs"]
 mod console;
+#[path = "export.rs"]
+mod export;
+#[path = "held.rs"]
+mod held;
 #[path = "hostile.rs"]
 mod hostile;
+#[path = "instances.rs"]
+mod instances;
 
 /// Connections that read at once.
 const READERS: usize = 32;
@@ -100,6 +106,9 @@ pub fn run(
     if wants("console") {
         console::pages(&mut run, &service);
     }
+    if wants("export") {
+        export::statements(&mut run, &service);
+    }
     if wants("callbacks") {
         run.callbacks(&service);
     }
@@ -108,6 +117,15 @@ pub fn run(
     }
     if wants("payments") {
         run.payments(&service);
+    }
+    if wants("instances") {
+        instances::scaling(&mut run);
+    }
+    if wants("waiting") {
+        run.waiting(&service);
+    }
+    if wants("customers") {
+        run.customers();
     }
     let most = service.memory("VmHWM");
     run.figure("memory loaded", most, "MB", None, Goal::Within(150.0, 80.0));

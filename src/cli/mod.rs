@@ -2,18 +2,23 @@
 //! to standard error. Exit 0 done, 1 failed, 2 wrong usage or wrong settings.
 
 mod account;
+mod backup;
 mod check;
 mod console_user;
+mod copy;
 mod demo;
 mod doctor;
 mod export;
+mod healthcheck;
 mod import;
 mod key;
 mod migrate;
 mod output;
 mod partner;
+mod partner_erase;
 mod progress;
 mod reconcile;
+mod rekey;
 mod serve;
 mod simulator;
 mod webhook;
@@ -71,8 +76,16 @@ enum Command {
     /// Operators of the console
     #[command(subcommand)]
     ConsoleUser(console_user::ConsoleUserCommand),
+    /// Move a SQLite installation to PostgreSQL; run again after a break, it goes on
+    Copy(copy::CopyArguments),
+    /// Copy the SQLite file while the service runs, and verify the copy
+    Backup(backup::BackupArguments),
+    /// Seal every secret anew, from MASTER_KEY_PREVIOUS to MASTER_KEY
+    Rekey(output::JsonArguments),
     /// Check settings, database, clock, master key, credentials and callback URLs; one line each
     Doctor(output::JsonArguments),
+    /// Ask the service at LISTEN_ADDR whether it is ready, for containers
+    Healthcheck(output::JsonArguments),
     /// Ask providers about silent transactions, as the service does by itself
     Reconcile(reconcile::ReconcileArguments),
     /// A statement with control totals; with --check a provider's own statement is compared with the table
@@ -152,7 +165,11 @@ async fn dispatch(arguments: Arguments) -> Result<(), CliError> {
         Command::Account(command) => account::run(command, &sources).await,
         Command::Webhook(command) => webhook::run(command, &sources).await,
         Command::ConsoleUser(command) => console_user::run(command, &sources).await,
+        Command::Copy(arguments) => copy::run(arguments, sources).await,
+        Command::Backup(arguments) => backup::run(arguments, &sources).await,
+        Command::Rekey(output) => rekey::run(output, &sources).await,
         Command::Doctor(output) => doctor::run(output, &sources).await,
+        Command::Healthcheck(output) => healthcheck::run(output, &sources).await,
         Command::Reconcile(arguments) => reconcile::run(arguments, &sources).await,
         Command::Export(arguments) => export::run(arguments, &sources).await,
         Command::Import(arguments) => import::run(arguments, &sources).await,
@@ -175,6 +192,7 @@ impl Desk {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = app::open_store(&settings, Arc::clone(&clock)).await?;
         store.migrate().await?;
+        app::refuse_half_a_copy(store.as_ref()).await?;
         Ok(Self {
             settings,
             store,

@@ -1,11 +1,11 @@
-//! `partner create`, `list`, `suspend`, `resume`.
+//! `partner create`, `list`, `suspend`, `resume`, `erase-msisdn`.
 
 use clap::Subcommand;
 use serde_json::json;
 
 use super::key::new_key;
 use super::output::JsonArguments;
-use super::{CliError, Desk, Output};
+use super::{CliError, Desk, Output, partner_erase};
 use crate::domain::identity::PartnerId;
 use crate::domain::money::Currency;
 use crate::domain::partner::{Partner, Scope};
@@ -44,6 +44,17 @@ pub enum PartnerCommand {
         #[command(flatten)]
         output: JsonArguments,
     },
+    /// Blank a phone number in everything that is kept for a partner
+    EraseMsisdn {
+        /// The partner
+        #[arg(long)]
+        partner: PartnerId,
+        /// The number with its country: 254712345678
+        #[arg(long)]
+        msisdn: String,
+        #[command(flatten)]
+        output: JsonArguments,
+    },
 }
 
 pub async fn run(command: PartnerCommand, sources: &Sources) -> Result<(), CliError> {
@@ -62,6 +73,14 @@ pub async fn run(command: PartnerCommand, sources: &Sources) -> Result<(), CliEr
         }
         PartnerCommand::Resume { id, output } => {
             set_suspended(&Desk::open(sources).await?, id, false, output).await
+        }
+        PartnerCommand::EraseMsisdn {
+            partner,
+            msisdn,
+            output,
+        } => {
+            let desk = Desk::open(sources).await?;
+            partner_erase::run(&desk, partner, &msisdn, output).await
         }
     }
 }

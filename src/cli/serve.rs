@@ -46,6 +46,7 @@ pub async fn run(arguments: ServeArguments, mut sources: Sources) -> Result<(), 
             tracing::info!(applied = applied.join(", "), "migrated");
         }
     }
+    app::refuse_half_a_copy(store.as_ref()).await?;
     app::check_seals(store.as_ref(), &vault).await?;
     allow_many_connections();
     let application = Application::build(&settings, store, vault, clock, metrics)?;

@@ -17,6 +17,8 @@ const GAP: i64 = 14;
 pub struct Chart {
     /// The box.
     pub view_box: String,
+    /// Lines at the quarters.
+    pub grid: String,
     /// The bars, from the bottom up: success, failed, pending.
     pub bars: Vec<Bar>,
     /// The line of the success rate; broken where nothing was finished.
@@ -70,6 +72,9 @@ impl Chart {
         let count = i64::try_from(steps.len()).unwrap_or(1).max(1);
         let mut chart = Self {
             view_box: format!("0 0 {} {HEIGHT}", count * STEP),
+            grid: (0..=4)
+                .map(|quarter| format!("M0 {}H{}", quarter * HEIGHT / 4, count * STEP))
+                .collect(),
             bars: Vec::new(),
             line: String::new(),
             dots: Vec::new(),

@@ -181,7 +181,7 @@ async fn tell(
         path: rows::path(transaction),
         can_reveal: !is_revealed && transaction.msisdn.is_some() && viewer.may(Scope::MsisdnReveal),
         said,
-        facts: facts(transaction),
+        facts: facts(transaction, is_revealed),
         timeline: timeline.iter().map(line).collect(),
         callbacks: callbacks
             .iter()
@@ -193,7 +193,7 @@ async fn tell(
     })
 }
 
-fn facts(transaction: &Transaction) -> Vec<Fact> {
+fn facts(transaction: &Transaction, is_revealed: bool) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut add = |name: &'static str, value: Option<&str>, is_code: bool| {
         if let Some(value) = value {
@@ -230,7 +230,10 @@ fn facts(transaction: &Transaction) -> Vec<Fact> {
     );
     add("Reference", transaction.account_reference.as_deref(), false);
     for (field, value) in transaction.ids.known() {
-        add(id_name(field), Some(value), true);
+        // M-Pesa's carry the number.
+        let masked = text::masked(value.as_bytes());
+        let shown = if is_revealed { value } else { &masked };
+        add(id_name(field), Some(shown), true);
     }
     add("Customer", transaction.customer_id.as_deref(), true);
     add("Tenant", transaction.tenant_id.as_deref(), true);

@@ -107,6 +107,11 @@ pub fn kind(kind: Kind) -> &'static str {
     }
 }
 
+/// Digits of a number without its country and without the leading 0.
+const NATIONAL_DIGITS: usize = 9;
+/// Digits of an M-Pesa CheckoutRequestID that has the customer's number in it, at least.
+const CHECKOUT_ID_DIGITS: usize = 14 + NATIONAL_DIGITS;
+
 /// A body for people, with every run of digits masked that may be a phone number.
 pub fn masked(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
@@ -131,6 +136,15 @@ fn mask_run(masked: &mut String, run: &mut String) {
         9 => run.starts_with(['1', '6', '7']),
         _ => false,
     };
+    // An M-Pesa CheckoutRequestID ends in its time, three digits more, and the number.
+    if run.len() >= CHECKOUT_ID_DIGITS {
+        let (head, tail) = run.split_at(run.len() - NATIONAL_DIGITS);
+        masked.push_str(head);
+        let mut number = tail.to_owned();
+        run.clear();
+        mask_run(masked, &mut number);
+        return;
+    }
     if is_number {
         let (head, tail) = (run.get(..4), run.get(run.len() - 3..));
         masked.push_str(head.unwrap_or_default());
@@ -167,6 +181,10 @@ mod tests {
         assert_eq!(
             masked(body.as_bytes()),
             r#"{"PhoneNumber":2547*****678,"Msisdn":"0712***678","n":"7123**678 - Asha","d":20260314180926,"a":1200.00,"id":"254123"}"#
+        );
+        assert_eq!(
+            masked(b"ws_CO_26112026034339008712345678"),
+            "ws_CO_261120260343390087123**678"
         );
         assert_eq!(masked(b"\xff255712345678"), "\u{fffd}2557*****678");
     }

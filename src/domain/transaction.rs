@@ -30,6 +30,14 @@ impl Provider {
         }
     }
 
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mpesa => "M-Pesa",
+            Self::Clickpesa => "ClickPesa",
+        }
+    }
+
     /// Where its customers live: a national phone number takes this country.
     pub fn country(self) -> Country {
         match self {

@@ -45,6 +45,22 @@ pub struct AuthenticatedPartner {
     pub key_id: KeyId,
     /// Who.
     pub partner: Partner,
+    digest: String,
+}
+
+impl AuthenticatedPartner {
+    /// Whether the key would be let in again, as the database has it a few seconds ago at most. That the database is
+    /// away says nothing of the key.
+    pub async fn is_still_admitted(&self, state: &State, scope: Scope) -> bool {
+        let (store, clock) = (state.store.as_ref(), state.clock.as_ref());
+        let holder = state
+            .keys
+            .find_digest(store, clock, self.digest.clone(), None);
+        match holder.await.and_then(|holder| admitted(holder, scope)) {
+            Ok(_) => true,
+            Err(error) => !matches!(error.code, ErrorCode::KeyInvalid | ErrorCode::Forbidden),
+        }
+    }
 }
 
 impl FromRequest for AuthenticatedPartner {
@@ -125,7 +141,16 @@ impl Keys {
             self.reserve(source)?;
             return Err(invalid());
         }
-        let digest = digest(key);
+        self.find_digest(store, clock, digest(key), source).await
+    }
+
+    async fn find_digest(
+        &self,
+        store: &dyn Store,
+        clock: &dyn Clock,
+        digest: String,
+        source: Option<IpAddr>,
+    ) -> Result<KeyHolder, ApiError> {
         // Requests that come at once with one key wait for one look-up, and take one place among the failures.
         let holder = self
             .known
@@ -238,6 +263,11 @@ async fn identify(request: &HttpRequest, scope: Scope) -> Result<AuthenticatedPa
         .keys
         .find(state.store.as_ref(), state.clock.as_ref(), &key, source)
         .await?;
+    admitted(holder, scope)
+}
+
+/// Lets a valid key in, if it may do this.
+fn admitted(holder: KeyHolder, scope: Scope) -> Result<AuthenticatedPartner, ApiError> {
     if !holder.key.scopes.contains(&scope) {
         return Err(ApiError::new(
             ErrorCode::Forbidden,
@@ -255,6 +285,7 @@ async fn identify(request: &HttpRequest, scope: Scope) -> Result<AuthenticatedPa
     Ok(AuthenticatedPartner {
         key_id: holder.key.id,
         partner: holder.partner,
+        digest: holder.key.digest,
     })
 }
 

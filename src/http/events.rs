@@ -67,7 +67,7 @@ pub async fn list(
 }
 
 /// Where to read on. Past a gap with nothing behind it too: it has been told.
-fn next_after(page: &EventPage, after: i64) -> i64 {
+pub fn next_after(page: &EventPage, after: i64) -> i64 {
     match (page.events.last(), page.oldest) {
         (Some(last), _) => last.sequence,
         (None, Some(oldest)) => oldest - 1,

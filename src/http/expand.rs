@@ -12,7 +12,6 @@ use super::polling::next_poll_after_ms;
 use super::request::{Fields, Query, quote};
 use super::wire::TransactionBody;
 use crate::domain::clock::Instant;
-use crate::domain::completion::CompletionTimes;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::timeline::TimelineEntry;
 use crate::domain::transaction::Transaction;
@@ -79,10 +78,10 @@ impl Expand {
 }
 
 /// The texts of one transaction.
-#[derive(Debug, Clone, Serialize)]
-pub struct DisplayBody {
-    en: String,
-    sw: String,
+#[derive(Debug, Serialize)]
+pub struct DisplayBody<'a> {
+    en: &'a str,
+    sw: &'a str,
     r#final: bool,
     safe_to_retry: bool,
     next_poll_after_ms: Option<u64>,
@@ -92,7 +91,13 @@ pub struct DisplayBody {
 #[derive(Debug, Default)]
 pub struct Expansion {
     timelines: Option<HashMap<TransactionId, Vec<TimelineEntry>>>,
-    displays: HashMap<TransactionId, DisplayBody>,
+    displays: HashMap<TransactionId, Display>,
+}
+
+#[derive(Debug)]
+struct Display {
+    line: Line,
+    next_poll_after_ms: Option<u64>,
 }
 
 impl Expansion {
@@ -125,7 +130,14 @@ impl Expansion {
             expansion.displays = rows
                 .iter()
                 .zip(lines)
-                .map(|(row, line)| (row.id, display(row, line, &times, now)))
+                .map(|(row, line)| {
+                    let next_poll_after_ms = next_poll_after_ms(row, &times, now);
+                    let display = Display {
+                        line,
+                        next_poll_after_ms,
+                    };
+                    (row.id, display)
+                })
                 .collect();
         }
         Ok(expansion)
@@ -133,24 +145,33 @@ impl Expansion {
 
     /// The transaction with what was asked for.
     pub fn body<'a>(&'a self, row: &'a Transaction) -> TransactionBody<'a> {
+        self.body_with(row, |display| display.next_poll_after_ms)
+    }
+
+    /// The same without what changes by the mere passing of time: what an entity tag is made of.
+    pub fn timeless_body<'a>(&'a self, row: &'a Transaction) -> TransactionBody<'a> {
+        self.body_with(row, |_| None)
+    }
+
+    fn body_with<'a>(
+        &'a self,
+        row: &'a Transaction,
+        next_poll: impl Fn(&Display) -> Option<u64>,
+    ) -> TransactionBody<'a> {
         let mut body = TransactionBody::from(row);
         if let Some(timelines) = &self.timelines {
             body = body.with_timeline(timelines.get(&row.id).map_or(&[], Vec::as_slice));
         }
         match self.displays.get(&row.id) {
-            Some(display) => body.with_display(display),
+            Some(display) => body.with_display(DisplayBody {
+                en: &display.line.en,
+                sw: &display.line.sw,
+                r#final: row.status.is_final(),
+                safe_to_retry: display.line.safe_to_retry,
+                next_poll_after_ms: next_poll(display),
+            }),
             None => body,
         }
-    }
-}
-
-fn display(row: &Transaction, line: Line, times: &CompletionTimes, now: Instant) -> DisplayBody {
-    DisplayBody {
-        en: line.en,
-        sw: line.sw,
-        r#final: row.status.is_final(),
-        safe_to_retry: line.safe_to_retry,
-        next_poll_after_ms: next_poll_after_ms(row, times, now),
     }
 }
 

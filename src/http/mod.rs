@@ -9,6 +9,8 @@ mod authentication;
 mod bulk_status;
 mod callbacks;
 mod clickpesa;
+mod conditional;
+mod deadline;
 mod deliveries;
 mod error;
 mod events;
@@ -25,7 +27,10 @@ mod rate_limit;
 mod request;
 mod screen;
 mod shared_limit;
+mod status_page;
 mod status_search;
+mod stream;
+mod together;
 mod transaction_status;
 mod transactions;
 mod wait;
@@ -70,7 +75,9 @@ pub use request::{
     BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX, body as read_body,
     quote,
 };
-pub use status_search::{decode_cursor, encode_cursor, search};
+pub use status_page::StatusPage;
+pub use status_search::{Shared, decode_cursor, encode_cursor, search};
+pub use stream::{HEARTBEAT_EVERY, STREAMS_PER_KEY, Streams};
 
 /// What handlers share.
 pub struct State {
@@ -88,8 +95,14 @@ pub struct State {
     pub statements: Statements,
     /// Where long polls wait.
     pub feed: Feed,
+    /// What those who have waited read together.
+    pub shared: Shared,
+    /// The open streams.
+    pub streams: Streams,
     /// When callers should ask again.
     pub polling: Polling,
+    /// What the page for people last read.
+    pub status_page: StatusPage,
     /// The callbacks' way in.
     pub ingest: Arc<Ingest>,
     /// The partners' webhook endpoints.
@@ -151,11 +164,14 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
         .app_data(state.clone())
         .service(
             resource("/api/ussd/transaction-status", "GET, POST")
-                .route(keyed(
-                    web::get().to(transaction_status::list),
-                    get,
-                    Scope::StatusRead,
-                ))
+                .route(
+                    keyed(
+                        web::get().to(transaction_status::list),
+                        get,
+                        Scope::StatusRead,
+                    )
+                    .wrap(from_fn(deadline::keep)),
+                )
                 .route(keyed(
                     web::post().to(bulk_status::find),
                     post,
@@ -163,11 +179,17 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
                 )),
         )
         .service(
-            resource("/api/ussd/transaction-status/screen", "GET").route(keyed(
-                web::get().to(screen::show),
+            resource("/api/ussd/transaction-status/stream", "GET").route(keyed(
+                web::get().to(stream::open),
                 get,
                 Scope::StatusRead,
             )),
+        )
+        .service(
+            resource("/api/ussd/transaction-status/screen", "GET").route(
+                keyed(web::get().to(screen::show), get, Scope::StatusRead)
+                    .wrap(from_fn(deadline::keep)),
+            ),
         )
         .service(resource("/api/ussd/events", "GET").route(keyed(
             web::get().to(events::list),
@@ -227,6 +249,7 @@ pub fn routes(config: &mut ServiceConfig, state: &Data<State>) {
         .service(resource("/livez", "GET").route(web::get().to(operation::livez)))
         .service(resource("/readyz", "GET").route(web::get().to(operation::readyz)))
         .service(resource("/metrics", "GET").route(web::get().to(operation::metrics)))
+        .service(resource("/status", "GET").route(web::get().to(status_page::show)))
         .service(resource("/openapi.yaml", "GET").route(web::get().to(operation::openapi)));
     pages::routes(config);
     config.default_service(web::to(not_found));

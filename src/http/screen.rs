@@ -7,8 +7,10 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::State;
 use super::authentication::AuthenticatedPartner;
+use super::deadline::{Deadline, end_of_wait, in_time};
 use super::error::ApiError;
 use super::request::Query;
+use super::status_search::{News, Until};
 use super::{expand, status_search, wait};
 use crate::domain::search::Filter;
 use crate::providers::catalogue::{Language, screen};
@@ -59,16 +61,23 @@ pub async fn show(
         .parsed(LANGUAGE, "en or sw", |text| text.parse().ok())?
         .unwrap_or(Language::English);
     let wait = wait::time(&query, &request)?;
+    let deadline = Deadline::of(&request)?;
     let partner = partner.partner.id;
-    status_search::wait_for_news(&state, partner, &filter, wait).await?;
-    let newest = state.store.find_newest(partner, filter).await?;
-    let text = match &newest {
-        Some(row) => {
-            let line = expand::line(&state, partner, row, state.clock.now()).await?;
-            screen::of_payment(&line, row.status.is_final(), language)
+    let news = News::new(&state, partner, request.query_string(), &filter);
+    let show = async {
+        if !wait.is_zero() {
+            let end = end_of_wait(wait, deadline.as_ref());
+            news.wait(end, Until::Settled).await?;
         }
-        None => screen::of_nothing(language),
+        Ok(match &news.look().await? {
+            Some(row) => {
+                let line = expand::line(&state, partner, row, state.clock.now()).await?;
+                screen::of_payment(&line, row.status.is_final(), language)
+            }
+            None => screen::of_nothing(language),
+        })
     };
+    let text = in_time(deadline.as_ref(), show).await?;
     let mut response = HttpResponse::Ok();
     if let Some(applied) = wait::applied(&query, &request) {
         response.insert_header(applied);

@@ -2,22 +2,26 @@
 //! takes the same filters.
 
 use std::cell::OnceCell;
-use std::time::Duration;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::time::Instant as Moment;
 
 use super::State;
 use super::error::ApiError;
 use super::request::{Query, quote};
+use super::stream::Frames;
+use super::together::Together;
+use super::transaction_status::Rendered;
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::msisdn::{Country, MsisdnInput};
 use crate::domain::search::{Cursor, DEFAULT_PAGE_LIMIT, Filter, MAX_PAGE_LIMIT, Position, Search};
+use crate::domain::status::Status;
 use crate::domain::transaction::Transaction;
 use crate::domain::watch::WatchKey;
 use crate::feed::Look;
-use crate::store::Listing;
 
 /// The filters among the parameters.
 ///
@@ -90,36 +94,107 @@ pub fn search(query: &Query) -> Result<Search, ApiError> {
     })
 }
 
-/// Holds the caller while nothing matches or the newest match is not final: until a match appears or changes, or `wait`
-/// is over. Only the newest match is looked at meanwhile. Without a time to wait nothing is asked at all.
-///
-/// # Errors
-/// The database's.
-pub async fn wait_for_news(
-    state: &State,
-    partner: PartnerId,
-    filter: &Filter,
-    wait: Duration,
-) -> Result<(), ApiError> {
-    if wait.is_zero() {
-        return Ok(());
+/// What of the newest match tells that it is another, or has changed.
+type Seen = (TransactionId, Status, Instant);
+
+fn seen(newest: &Transaction) -> Seen {
+    (newest.id, newest.status, newest.updated_at)
+}
+
+/// Who asks what, for reads that are shared: the query string as it was sent says everything else.
+pub type Question = (PartnerId, String);
+
+/// The reads of those who have waited, each made once for all who ask the same.
+#[derive(Default)]
+pub struct Shared {
+    /// Looks at the newest match.
+    looks: Together<Question, Result<Option<Transaction>, ApiError>>,
+    /// Whole answers, by whether they are to have all they can.
+    pub answers: Together<(Question, bool), Result<Arc<Rendered>, ApiError>>,
+    /// Stretches of a partner's feed after a place, for streams.
+    pub pages: Together<(PartnerId, i64), Result<Frames, ApiError>>,
+}
+
+/// When whoever waits has waited enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// The newest match is final, or a match has appeared or changed.
+    Settled,
+    /// A match has appeared or changed.
+    Moved,
+}
+
+/// The news of a search, and what was seen of them so far.
+pub struct News<'a> {
+    state: &'a State,
+    question: Question,
+    filter: &'a Filter,
+    seen: OnceCell<Option<Seen>>,
+}
+
+impl<'a> News<'a> {
+    /// Nothing has been seen yet. `query` is the query string that made the filter.
+    pub fn new(state: &'a State, partner: PartnerId, query: &str, filter: &'a Filter) -> Self {
+        Self {
+            state,
+            question: (partner, query.to_owned()),
+            filter,
+            seen: OnceCell::new(),
+        }
     }
-    let first = OnceCell::new();
-    let look = async || {
-        let newest = state.store.find_newest(partner, filter.clone()).await?;
-        let keys = watch_keys(partner, filter, newest.as_ref());
-        let is_final = newest
-            .as_ref()
-            .is_some_and(|newest| newest.status.is_final());
-        let seen = newest.map(|newest| (newest.id, newest.status, newest.updated_at));
-        let is_news = first.get_or_init(|| seen) != &seen;
-        Ok::<_, ApiError>(if is_final || is_news {
-            Look::Enough(())
-        } else {
-            Look::NotYet((), keys)
-        })
-    };
-    state.feed.look_until(partner, wait, look).await
+
+    /// Looks once: what is there now is no news later.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn begin(&self) -> Result<(), ApiError> {
+        let newest = self.look().await?;
+        self.seen.get_or_init(|| newest.as_ref().map(seen));
+        Ok(())
+    }
+
+    /// Holds the caller until what it waits for, or the end of the time. Only the newest match is looked at meanwhile.
+    /// "Changed" is since the first look, of an earlier wait too.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn wait(&self, end: Moment, until: Until) -> Result<(), ApiError> {
+        let partner = self.question.0;
+        let look = async || {
+            let newest = self.look().await?;
+            let keys = watch_keys(partner, self.filter, newest.as_ref());
+            let is_final = newest
+                .as_ref()
+                .is_some_and(|newest| newest.status.is_final());
+            let now = newest.as_ref().map(seen);
+            let is_news = *self.seen.get_or_init(|| now) != now;
+            Ok::<_, ApiError>(if is_news || (is_final && until == Until::Settled) {
+                Look::Enough(())
+            } else {
+                Look::NotYet((), keys)
+            })
+        };
+        let waited = self.state.feed.until_enough(partner, end, look).await?;
+        Ok(waited.unwrap_or_default())
+    }
+
+    /// The newest match. The first look is one's own and at once: there may be an answer. Later ones came by a commit,
+    /// which many heard.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn look(&self) -> Result<Option<Transaction>, ApiError> {
+        let partner = self.question.0;
+        let read = async || {
+            let newest = self.state.store.find_newest(partner, self.filter.clone());
+            newest.await.map_err(ApiError::from)
+        };
+        if self.seen.get().is_none() {
+            return read().await;
+        }
+        let (turn, looks) = (self.state.feed.turn(), &self.state.shared.looks);
+        looks.read(&self.question, turn, read).await
+    }
 }
 
 /// The keys of what could be news to this filter: of one condition, since all must hold.
@@ -144,26 +219,6 @@ fn watch_keys(partner: PartnerId, filter: &Filter, newest: Option<&Transaction>)
         ],
         _ => vec![WatchKey::partner(partner)],
     }
-}
-
-/// Reads a page. Of callers that have waited only a few at a time do: one commit may have woken thousands.
-///
-/// # Errors
-/// The database's.
-pub async fn listing(
-    state: &State,
-    partner: PartnerId,
-    search: &Search,
-    waited: Duration,
-    now: Instant,
-) -> Result<Listing, ApiError> {
-    let _turn = if waited.is_zero() {
-        None
-    } else {
-        state.feed.turn().await
-    };
-    let read = state.store.list_transactions(partner, search.clone(), now);
-    Ok(read.await?)
 }
 
 /// A cursor is the last row's creation (microseconds since 1970) and id, sealed from nobody: it names a place in the

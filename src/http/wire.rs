@@ -82,7 +82,7 @@ pub struct TransactionBody<'a> {
     reversed_at: Option<Timestamp>,
     r#final: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    display: Option<&'a DisplayBody>,
+    display: Option<DisplayBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeline: Option<Vec<TimelineBody<'a>>>,
 }
@@ -135,7 +135,7 @@ impl<'a> From<&'a Transaction> for TransactionBody<'a> {
 
 impl<'a> TransactionBody<'a> {
     /// The transaction with its texts for the screen.
-    pub fn with_display(mut self, display: &'a DisplayBody) -> Self {
+    pub fn with_display(mut self, display: DisplayBody<'a>) -> Self {
         self.display = Some(display);
         self
     }

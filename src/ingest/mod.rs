@@ -3,7 +3,8 @@
 
 pub mod unclaimed;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::domain::account::Account;
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Instant};
 use crate::domain::identity::{CallbackId, PartnerId, TransactionId, hex};
 use crate::domain::inbox::InboxRecord;
 use crate::domain::ledger::{Arrival, CallbackState, Command, Outcome};
@@ -82,6 +83,8 @@ pub struct Ingest {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     accounts: Cache<String, KnownAccount>,
+    /// When this process last kept a callback, by provider.
+    newest: Mutex<HashMap<Provider, Instant>>,
 }
 
 impl Ingest {
@@ -95,7 +98,14 @@ impl Ingest {
                 .max_capacity(ACCOUNTS_REMEMBERED)
                 .time_to_live(ACCOUNTS_REMEMBERED_FOR)
                 .build(),
+            newest: Mutex::default(),
         }
+    }
+
+    /// When this process last kept a callback of the provider's.
+    pub fn newest(&self, provider: Provider) -> Option<Instant> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.get(&provider).copied()
     }
 
     /// A callback on an account's own path.
@@ -276,6 +286,10 @@ impl Ingest {
             .store
             .record(Command::Callback(Box::new(arrival)))
             .await?;
+        self.newest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(kind.provider(), now);
         if outcome == Outcome::Recorded(CallbackState::Conflict) {
             tracing::warn!(kind = kind.as_str(), "a callback contradicts what stands");
         }

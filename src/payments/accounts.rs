@@ -21,6 +21,8 @@ use crate::settings::Settings;
 use crate::store::{Store, StoreError};
 use crate::vault::Vault;
 
+use super::tokens::KeptToken;
+
 /// How long an account that is asked for by its id is believed before the database is asked again: what is removed or
 /// changed stops working within 5 s.
 const ACCOUNTS_REMEMBERED_FOR: Duration = Duration::from_secs(4);
@@ -196,12 +198,12 @@ impl Accounts {
     }
 
     async fn connect(&self, account: Arc<Account>) -> Result<Connected, AccountError> {
-        let key = (
+        let key: (AccountId, [u8; 32]) = (
             account.id,
             Sha256::digest(&account.sealed_credentials).into(),
         );
         // Of many that come at once one opens it, so that there is one token cache.
-        let open = async { self.open(&account) };
+        let open = async { self.open(&account, &key.1) };
         let client = self.clients.try_get_with(key, open).await;
         let client = client.map_err(|error| AccountError::clone(&error))?;
         let callbacks = CallbackBase::new(self.callback_base(), account.callback_token.clone());
@@ -212,7 +214,11 @@ impl Accounts {
         })
     }
 
-    fn open(&self, account: &Account) -> Result<Arc<dyn PaymentProvider>, AccountError> {
+    fn open(
+        &self,
+        account: &Account,
+        digest: &[u8],
+    ) -> Result<Arc<dyn PaymentProvider>, AccountError> {
         let unusable = |reason: String| AccountError::Unusable {
             id: account.id,
             reason,
@@ -230,6 +236,12 @@ impl Accounts {
             base_url: self.settings.provider_base_url(account.provider),
             http: self.http.clone(),
             clock: Arc::clone(&self.clock),
+            tokens: Some(Arc::new(KeptToken::new(
+                Arc::clone(&self.store),
+                Arc::clone(&self.vault),
+                account.id,
+                digest,
+            ))),
         })
         .map_err(|error| unusable(error.to_string()))
     }

@@ -218,6 +218,7 @@ async fn token(
         base_url: settings.provider_base_url(account.provider),
         http: http.clone(),
         clock: Arc::clone(clock),
+        tokens: None,
     };
     let client = match providers::connect(setup) {
         Ok(client) => client,

@@ -5,6 +5,7 @@ pub mod accounts;
 mod call;
 pub mod health;
 mod order;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;

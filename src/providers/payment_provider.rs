@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use url::Url;
 
 use super::client::HttpClient;
+use super::token::TokenHome;
 use crate::domain::account::Account;
 use crate::domain::clock::Clock;
 use crate::domain::identity::TransactionId;
@@ -370,6 +371,8 @@ pub struct Setup<'a> {
     pub http: HttpClient,
     /// The clock: tokens end, and Daraja's passwords carry the time.
     pub clock: Arc<dyn Clock>,
+    /// Where other processes find the account's token; without it the token is this client's own.
+    pub tokens: Option<Arc<dyn TokenHome>>,
 }
 
 /// A key of an account's credentials that cannot be used; never quotes its value.

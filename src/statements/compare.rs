@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Statements;
 use super::portal::{Entry, Standing};
-use super::{STRETCH, Statements};
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::money::Amount;
@@ -13,6 +13,9 @@ use crate::domain::search::{BulkLookup, Filter};
 use crate::domain::status::Status;
 use crate::domain::transaction::{Provider, Transaction};
 use crate::store::{Store, StoreError};
+
+/// Receipts that are looked up at once.
+const LOOKED_UP: usize = 500;
 
 /// What the portal says, and of what the table is asked.
 pub struct Portal {
@@ -91,6 +94,24 @@ impl Comparison {
     }
 }
 
+/// What came of a receipt of the portal's.
+enum Judged {
+    /// No row with it was met.
+    NotYet,
+    /// A row agrees with it. One that agrees is enough where two share a receipt.
+    Same,
+    /// A row does not.
+    Differs(Finding),
+}
+
+/// The portal's receipts while the table is walked.
+struct Comparing<F> {
+    provider: Provider,
+    entries: HashMap<String, (Entry, Judged)>,
+    result: Comparison,
+    found: F,
+}
+
 /// Compares; `found` is told of every difference, `walked` after every stretch how many rows were looked at.
 ///
 /// # Errors
@@ -100,96 +121,98 @@ pub async fn compare(
     partner: PartnerId,
     portal: Portal,
     now: Instant,
-    mut found: impl FnMut(&Finding),
+    found: impl FnMut(&Finding),
     mut walked: impl FnMut(u64),
 ) -> Result<Comparison, StoreError> {
-    let mut result = Comparison::default();
-    let mut told = |finding: Option<Finding>, result: &mut Comparison| match finding {
-        None => result.same += 1,
-        Some(finding) => {
-            match finding {
-                Finding::Missing { .. } => result.missing += 1,
-                Finding::Extra { .. } => result.extra += 1,
-                Finding::Amount { .. } | Finding::Status { .. } => result.different += 1,
-            }
-            found(&finding);
-        }
-    };
-    // By receipt what the portal says, and what came of it: one row that agrees is enough where two share a receipt.
-    let mut entries: HashMap<String, (Entry, Option<Option<Finding>>)> = portal
-        .entries
-        .into_iter()
-        .map(|(receipt, entry)| (receipt, (entry, None)))
-        .collect();
     let filter = Filter {
         from: portal.from,
         to: portal.to,
         ..Filter::default()
     };
+    let entries = portal.entries.into_iter();
+    let mut comparing = Comparing {
+        provider: portal.provider,
+        entries: entries
+            .map(|(receipt, entry)| (receipt, (entry, Judged::NotYet)))
+            .collect(),
+        result: Comparison::default(),
+        found,
+    };
     let mut walk = Statements::new(Arc::clone(store)).walk(partner, filter, now);
     while let Some(rows) = walk.next().await? {
         walked(u64::try_from(rows.len()).unwrap_or_default());
-        for row in rows.iter().filter(|row| row.provider == portal.provider) {
-            let Some(receipt) = &row.receipt else {
-                result.without_receipt += u64::from(was_paid(row) && !row.is_reversal());
-                continue;
-            };
-            match entries.get_mut(receipt) {
-                Some((entry, judged)) => judge(row, receipt, entry, judged),
-                None if was_paid(row) => told(
-                    Some(Finding::Extra {
-                        receipt: receipt.clone(),
-                        transaction_id: row.id,
-                        amount: paid(row),
-                    }),
-                    &mut result,
-                ),
-                None => {}
-            }
+        for row in &rows {
+            comparing.meet(row);
         }
     }
-    look_outside(store, partner, portal.provider, &mut entries).await?;
-    let mut entries: Vec<_> = entries.into_iter().collect();
-    entries.sort_by_key(|(_, (entry, _))| entry.line);
-    for (receipt, (entry, judged)) in entries {
-        match judged {
-            Some(finding) => told(finding, &mut result),
-            // What was not done there and is not here agrees.
-            None if entry.standing == Standing::NotDone => result.same += 1,
-            None => told(Some(Finding::Missing { receipt, entry }), &mut result),
-        }
-    }
-    Ok(result)
-}
-
-/// Receipts that were not met in the span may be of payments that were created before it and completed within.
-async fn look_outside(
-    store: &Arc<dyn Store>,
-    partner: PartnerId,
-    provider: Provider,
-    entries: &mut HashMap<String, (Entry, Option<Option<Finding>>)>,
-) -> Result<(), StoreError> {
-    let unmet: Vec<String> = entries
-        .iter()
-        .filter(|(_, (_, judged))| judged.is_none())
-        .map(|(receipt, _)| receipt.clone())
-        .collect();
-    for some in unmet.chunks(usize::try_from(STRETCH).unwrap_or(usize::MAX)) {
+    // What was not met may be of a payment that was created before the span and completed within.
+    for receipts in comparing.unmet().chunks(LOOKED_UP) {
         let lookup = BulkLookup {
-            transaction_receipts: some.to_vec(),
+            transaction_receipts: receipts.to_vec(),
             ..BulkLookup::default()
         };
-        let rows = store.find_transactions(partner, lookup).await?.transactions;
-        for row in rows.iter().filter(|row| row.provider == provider) {
-            let Some(receipt) = &row.receipt else {
-                continue;
-            };
-            if let Some((entry, judged)) = entries.get_mut(receipt) {
-                judge(row, receipt, entry, judged);
-            }
+        for row in &store.find_transactions(partner, lookup).await?.transactions {
+            comparing.meet(row);
         }
     }
-    Ok(())
+    Ok(comparing.conclude())
+}
+
+impl<F: FnMut(&Finding)> Comparing<F> {
+    /// A row of the table.
+    fn meet(&mut self, row: &Transaction) {
+        if row.provider != self.provider {
+            return;
+        }
+        let Some(receipt) = &row.receipt else {
+            self.result.without_receipt += u64::from(was_paid(row) && !row.is_reversal());
+            return;
+        };
+        match self.entries.get_mut(receipt) {
+            Some((_, Judged::Same)) => {}
+            Some((entry, judged)) => *judged = judge(row, receipt, entry),
+            None if was_paid(row) => {
+                self.result.extra += 1;
+                (self.found)(&Finding::Extra {
+                    receipt: receipt.clone(),
+                    transaction_id: row.id,
+                    amount: paid(row),
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// The receipts that no row has so far.
+    fn unmet(&self) -> Vec<String> {
+        let unmet = self
+            .entries
+            .iter()
+            .filter(|(_, (_, judged))| matches!(judged, Judged::NotYet));
+        unmet.map(|(receipt, _)| receipt.clone()).collect()
+    }
+
+    /// Tells what is left to tell, in the order of the file.
+    fn conclude(mut self) -> Comparison {
+        let mut entries: Vec<_> = self.entries.into_iter().collect();
+        entries.sort_by_key(|(_, (entry, _))| entry.line);
+        for (receipt, (entry, judged)) in entries {
+            match judged {
+                Judged::Same => self.result.same += 1,
+                Judged::Differs(finding) => {
+                    self.result.different += 1;
+                    (self.found)(&finding);
+                }
+                // What was not done there and is not here agrees.
+                Judged::NotYet if entry.standing == Standing::NotDone => self.result.same += 1,
+                Judged::NotYet => {
+                    self.result.missing += 1;
+                    (self.found)(&Finding::Missing { receipt, entry });
+                }
+            }
+        }
+        self.result
+    }
 }
 
 /// Money that went back was paid before: the portal tells of the way back under another receipt.
@@ -201,26 +224,23 @@ fn paid(row: &Transaction) -> Amount {
     row.paid.unwrap_or(row.amount)
 }
 
-fn judge(row: &Transaction, receipt: &str, entry: &Entry, judged: &mut Option<Option<Finding>>) {
-    if judged.as_ref().is_some_and(Option::is_none) {
-        return;
-    }
+fn judge(row: &Transaction, receipt: &str, entry: &Entry) -> Judged {
     let is_done = entry.standing == Standing::Done;
-    *judged = Some(if is_done != was_paid(row) {
-        Some(Finding::Status {
+    if is_done != was_paid(row) {
+        Judged::Differs(Finding::Status {
             receipt: receipt.to_owned(),
             transaction_id: row.id,
             status: row.status,
             entry: entry.clone(),
         })
     } else if !entry.amounts.contains(&paid(row)) {
-        Some(Finding::Amount {
+        Judged::Differs(Finding::Amount {
             receipt: receipt.to_owned(),
             transaction_id: row.id,
             amount: paid(row),
             entry: entry.clone(),
         })
     } else {
-        None
-    });
+        Judged::Same
+    }
 }

@@ -2,10 +2,12 @@
 //! always a parameter; absence is an `Option`. Two adapters (SQLite, PostgreSQL) share every query.
 
 mod audit;
+pub mod backup;
 mod batcher;
 pub mod columns;
 mod console;
 mod console_rows;
+pub mod copy;
 mod delivery_rows;
 mod dialect;
 mod error;
@@ -19,6 +21,7 @@ mod page;
 mod postgres;
 mod postgres_connect;
 mod provider_list_sql;
+mod replica;
 mod rows;
 pub mod schema;
 mod search_sql;
@@ -26,6 +29,7 @@ mod sqlite;
 mod sqlite_threads;
 mod statement;
 mod story_sql;
+mod upkeep;
 
 pub use audit::{Actor, Audit};
 pub use console::{ConsoleStore, SessionHolder};
@@ -33,6 +37,7 @@ pub use error::StoreError;
 pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
 pub use oversight::OversightStore;
+pub use upkeep::{ERASURE_BATCH, ErasedTable, ErasureStep, Sealed, SealedColumn, Upkeep};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -85,8 +90,19 @@ pub struct StoreSettings {
     pub pool_size: usize,
     /// How long it is waited for.
     pub limits: DatabaseLimits,
+    /// A replica for reads that may be a little old (PostgreSQL).
+    pub replica: Option<ReplicaSettings>,
     /// How long a provider may be silent before it is asked.
     pub reconcile_after: chrono::Duration,
+}
+
+/// A replica for reading.
+#[derive(Debug, Clone)]
+pub struct ReplicaSettings {
+    /// Where.
+    pub url: DatabaseUrl,
+    /// How old at most.
+    pub max_lag: Duration,
 }
 
 /// How long a database is waited for.
@@ -233,6 +249,15 @@ pub struct Retention {
     pub hours_before: Instant,
 }
 
+/// An account's access token as it is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedToken {
+    /// The token, sealed.
+    pub sealed: Vec<u8>,
+    /// Not to be used from then on.
+    pub good_until: Instant,
+}
+
 /// The other instances on a shared database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Others {
@@ -257,7 +282,7 @@ pub struct Backlog {
 
 /// Everything the rest of the house asks of the database.
 #[async_trait]
-pub trait Store: ConsoleStore + OversightStore + Send + Sync + 'static {
+pub trait Store: ConsoleStore + OversightStore + Upkeep + Send + Sync + 'static {
     /// Carries out one command; concurrent ones share a commit. Returns after the commit.
     async fn record(&self, command: Command) -> Result<Outcome, StoreError>;
     /// Kept callbacks of payments that nobody registered before `before`, oldest first, those after `after` only.
@@ -389,6 +414,21 @@ pub trait Store: ConsoleStore + OversightStore + Send + Sync + 'static {
     async fn update_account(&self, account: Account, audit: Audit) -> Result<bool, StoreError>;
     /// Removes an account; false if there is none.
     async fn remove_account(&self, id: AccountId, audit: Audit) -> Result<bool, StoreError>;
+    /// The access token kept for an account.
+    async fn find_token(&self, account: AccountId) -> Result<Option<SealedToken>, StoreError>;
+    /// Takes the right to fetch an account's next token until `until`; false while another process has it.
+    async fn claim_token(
+        &self,
+        account: AccountId,
+        now: Instant,
+        until: Instant,
+    ) -> Result<bool, StoreError>;
+    /// Gives that right back, and keeps the token that was fetched.
+    async fn keep_token(
+        &self,
+        account: AccountId,
+        token: Option<SealedToken>,
+    ) -> Result<(), StoreError>;
     /// The balances an account last reported.
     async fn list_balances(
         &self,

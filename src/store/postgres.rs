@@ -26,10 +26,12 @@ use super::ledger::working_set::{Loaded, transaction_lookups};
 use super::ledger::{load as lookup, write};
 use super::page::{Page, halves};
 use super::postgres_connect::Servers;
-use super::rows::{FiguresRow, ListingRow, TransactionRow};
+use super::replica::Replica;
+use super::rows::{FiguresRow, HeadRow, ListingRow, TransactionRow};
 use super::statement::Statement;
-use super::{CommitNotice, DatabaseLimits, StoreError, StoreSettings};
+use super::{CommitNotice, DatabaseLimits, DatabaseUrl, StoreError, StoreSettings};
 use crate::domain::clock::{Clock, Instant};
+use crate::domain::identity::PartnerId;
 use crate::domain::ledger::{Command, EARLY_SPAN, Ledger, Lookups, Outcome, WorkingSet};
 
 #[allow(
@@ -48,7 +50,7 @@ pub type Db = Pg;
 /// The words of this database.
 pub const DIALECT: Dialect = Dialect::Postgres;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 /// Two writers keep the disk busy while the other judges; more were slower.
 const WRITERS: usize = 2;
@@ -62,6 +64,7 @@ const BY_KEY: &str = "-c enable_hashjoin=off -c enable_mergejoin=off";
 pub struct Adapter {
     readers: Pool<Conn>,
     writer: Pool<Conn>,
+    replica: Option<Arc<Replica>>,
     runtime: Handle,
     timeout: Duration,
     batcher: Option<Batcher>,
@@ -81,6 +84,7 @@ impl Adapter {
         let mut adapter = Self {
             readers: pool(url, settings.pool_size, limits, "")?,
             writer: pool(url, WRITERS + 2, limits, BY_KEY)?,
+            replica: None,
             runtime: Handle::current(),
             timeout: limits.act,
             batcher: None,
@@ -88,6 +92,15 @@ impl Adapter {
             clock,
             reconcile_after: settings.reconcile_after,
         };
+        if let Some(replica) = &settings.replica
+            && let DatabaseUrl::Postgres(url) = &replica.url
+        {
+            let readers = pool(url, settings.pool_size, limits, "")?;
+            let replica = Replica::new(readers, replica.max_lag);
+            let watch = Arc::clone(&replica).watch(adapter.readers.clone(), limits.act);
+            tokio::spawn(watch);
+            adapter.replica = Some(replica);
+        }
         let commit: Arc<dyn Commit> = Arc::new(adapter.clone());
         adapter.batcher = Some(Batcher::start(WRITERS, &commit, |writer| {
             tokio::spawn(writer);
@@ -154,12 +167,83 @@ impl Adapter {
         outcome
     }
 
-    /// A page's figures and rows, of one snapshot.
+    /// Reads rows that may be a little old, at the replica if it may answer; of one partner, if one is named.
+    async fn stale_rows<R, S>(
+        &self,
+        partner: Option<PartnerId>,
+        statement: S,
+    ) -> Result<Vec<R>, StoreError>
+    where
+        R: Send + 'static,
+        S: Clone + Send + 'static + for<'q> LoadQuery<'q, Conn, R>,
+    {
+        let replica = self.replica.as_ref();
+        if let Some(replica) = replica.filter(|replica| replica.may_answer(partner)) {
+            let (adapter, replica) = (self.clone(), Arc::clone(replica));
+            let copy = statement.clone();
+            let read = self.run(async move { adapter.rows_at(&replica, partner, copy).await });
+            match read.await {
+                Ok(rows) => {
+                    metrics::counter!("ussd_status_replica_reads_total").increment(1);
+                    return Ok(rows);
+                }
+                Err(reason) => tracing::debug!(%reason, "the primary reads instead of the replica"),
+            }
+        }
+        self.rows(statement).await
+    }
+
+    async fn rows_at<R, S>(
+        &self,
+        replica: &Replica,
+        partner: Option<PartnerId>,
+        statement: S,
+    ) -> Result<Vec<R>, StoreError>
+    where
+        R: Send + 'static,
+        S: Send + 'static + for<'q> LoadQuery<'q, Conn, R>,
+    {
+        let mut conn = replica.pool.get().await.map_err(pool_error)?;
+        let read = async {
+            if let Some(partner) = partner {
+                let head = queries::feed_heads(&[partner]);
+                let here = self.rows_once::<HeadRow, _>(head.clone());
+                let there = async { Ok(head.load::<HeadRow>(&mut *conn).await?) };
+                let (here, there) = tokio::try_join!(here, there)?;
+                let last =
+                    |rows: Vec<HeadRow>| rows.into_iter().next().map(|row| row.last_sequence);
+                if last(there) < last(here) {
+                    let behind = "the replica lacks an event of this partner's".to_owned();
+                    return Err(StoreError::Unavailable(behind));
+                }
+            }
+            Ok(statement.load(&mut *conn).await?)
+        };
+        let outcome = self.within(read).await;
+        if outcome.is_err() {
+            drop(Object::take(conn));
+        }
+        outcome
+    }
+
+    /// A partner's write is committed.
+    fn record_write(&self, partner: PartnerId) {
+        if let Some(replica) = &self.replica {
+            replica.record_write(partner);
+        }
+    }
+
+    /// A page's figures and rows, of one snapshot; of a partner for whom it may be a little old, if one is named.
     async fn page(
         &self,
         page: Page,
+        may_be_old: Option<PartnerId>,
     ) -> Result<(Option<FiguresRow>, Vec<TransactionRow>), StoreError> {
-        let lines = self.rows::<ListingRow, _>(page.in_one()).await?;
+        let statement = page.in_one();
+        let lines: Vec<ListingRow> = match may_be_old {
+            Some(_) => self.stale_rows(may_be_old, statement).await?,
+            None => self.rows(statement).await?,
+        };
         Ok(halves(lines))
     }
 

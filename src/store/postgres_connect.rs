@@ -36,11 +36,17 @@ impl Servers {
         let mut config: Config = url
             .parse()
             .map_err(|error: tokio_postgres::Error| wrong(error.to_string()))?;
-        if config.get_hosts().is_empty() {
+        // A host may be named, or be an address alone.
+        let count = config.get_hosts().len().max(config.get_hostaddrs().len());
+        if count == 0 {
             return Err(wrong("it names no host".to_owned()));
         }
+        if count > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            // Of several hosts one is the primary, and nobody else will do.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         prepare(&mut config, limits, more);
-        let hosts = (0..config.get_hosts().len())
+        let hosts = (0..count)
             .map(|index| of_one_host(&config, index))
             .collect();
         Ok(Self {
@@ -96,11 +102,6 @@ fn prepare(config: &mut Config, limits: &DatabaseLimits, more: &str) {
             .keepalives_idle(KEEPALIVE_AFTER)
             .keepalives_interval(KEEPALIVE_EVERY)
             .keepalives_retries(KEEPALIVE_TRIES);
-    }
-    // Of several hosts one is the primary, and nobody else will do.
-    if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any
-    {
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     }
     // A statement, or a transaction left open, must not outlive the caller that waits for it. Every statement is prepared
     // and finds its rows by an index whatever its parameters are; planning a page anew takes longer than reading it.

@@ -251,6 +251,13 @@ impl TryFrom<TimelineRow> for TimelineEntry {
     }
 }
 
+/// A row of any table as one JSON array. Not for printing: it may hold a phone number.
+#[derive(QueryableByName)]
+pub struct LineRow {
+    #[diesel(sql_type = Text)]
+    pub line: String,
+}
+
 /// One id.
 #[derive(QueryableByName, Debug)]
 pub struct IdRow {

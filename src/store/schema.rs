@@ -355,6 +355,21 @@ diesel::table! {
     use crate::store::columns::{IdSql, InstantSql};
     use diesel::sql_types::*;
 
+    copied_tables (name) {
+        name -> Text,
+        source -> Text,
+        copied -> BigInt,
+        copied_to -> Nullable<Text>,
+        verified -> BigInt,
+        verified_to -> Nullable<Text>,
+        finished_at -> Nullable<InstantSql>,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
     instances (id) {
         id -> IdSql,
         seen_at -> InstantSql,
@@ -370,6 +385,18 @@ diesel::table! {
         bucket -> Text,
         full_at -> InstantSql,
         passed -> Bool,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    account_tokens (account_id) {
+        account_id -> IdSql,
+        sealed_token -> Nullable<Binary>,
+        good_until -> Nullable<InstantSql>,
+        fetching_until -> Nullable<InstantSql>,
     }
 }
 

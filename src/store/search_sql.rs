@@ -259,8 +259,9 @@ fn total(builder: &mut Builder, filter: &Filter) -> String {
     format!("(SELECT COUNT(*) FROM {from} WHERE {})", all.join(" AND "))
 }
 
-/// The counters of the whole partner and the rows created in the last 24 hours: whole hours from the counters,
-/// the ragged first hour row by row.
+/// The counters of the whole partner and the rows created in the last 24 hours: whole hours from the counters, the
+/// ragged first hour row by row, of the index by age alone. Which rows are reversals only the table knows; it is asked
+/// in an hour that had any.
 fn statistics(builder: &mut Builder, now: Instant) -> (String, String) {
     let counters = format!(
         "(SELECT {} FROM counters WHERE partner_id = $1 AND period = 'total' AND NOT is_reversal)",
@@ -269,9 +270,13 @@ fn statistics(builder: &mut Builder, now: Instant) -> (String, String) {
     let since = now - Duration::hours(24);
     let (first_full, since) = (builder.at(hour_end(since)), builder.at(since));
     let sum = builder.dialect.number("COALESCE(SUM(n), 0)");
+    let ragged = format!(
+        "SELECT COUNT(*) FROM transactions t WHERE t.partner_id = $1 AND t.created_at >= {since} AND t.created_at < {first_full}"
+    );
     let recent = format!(
         "(SELECT {sum} FROM counters WHERE partner_id = $1 AND period = 'hour' AND ends_at > {first_full} AND NOT is_reversal) \
-         + (SELECT COUNT(*) FROM transactions t WHERE t.partner_id = $1 AND t.created_at >= {since} AND t.created_at < {first_full} AND t.kind <> 'reversal')"
+         + ({ragged}) - CASE WHEN EXISTS (SELECT 1 FROM counters WHERE partner_id = $1 AND period = 'hour' \
+         AND ends_at = {first_full} AND is_reversal AND n > 0) THEN ({ragged} AND t.kind = 'reversal') ELSE 0 END"
     );
     (counters, recent)
 }

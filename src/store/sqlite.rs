@@ -31,6 +31,7 @@ use super::sqlite_threads::{Place, Readers, run_on_own_thread};
 use super::statement::Statement;
 use super::{CommitNotice, StoreError, StoreSettings};
 use crate::domain::clock::{Clock, Instant};
+use crate::domain::identity::PartnerId;
 use crate::domain::ledger::{Command, EARLY_SPAN, Ledger, Lookups, Outcome, WorkingSet};
 
 #[allow(
@@ -46,7 +47,7 @@ pub type Conn = SyncConnectionWrapper<SqliteConnection, Place>;
 /// The words of this database.
 pub const DIALECT: Dialect = Dialect::Sqlite;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// An acknowledged commit survives a power cut (`synchronous = FULL`); readers never wait for the writer (WAL).
 const SET_UP: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
@@ -132,10 +133,30 @@ impl Adapter {
             .await
     }
 
+    /// There is no replica: all is read here.
+    async fn stale_rows<R, S>(
+        &self,
+        _partner: Option<PartnerId>,
+        statement: S,
+    ) -> Result<Vec<R>, StoreError>
+    where
+        R: Send + 'static,
+        S: RunQueryDsl<SqliteConnection>
+            + for<'q> LoadQuery<'q, SqliteConnection, R>
+            + Send
+            + 'static,
+    {
+        self.rows(statement).await
+    }
+
+    /// Nobody needs to know.
+    fn record_write(&self, _partner: PartnerId) {}
+
     /// A page's figures and rows, of one snapshot.
     async fn page(
         &self,
         page: Page,
+        _may_be_old: Option<PartnerId>,
     ) -> Result<(Option<FiguresRow>, Vec<TransactionRow>), StoreError> {
         let (figures, rows) = page.in_two();
         self.readers

@@ -46,6 +46,7 @@ impl House {
             url: format!("sqlite://{}", path.display()).parse().unwrap(),
             pool_size: 2,
             limits: DatabaseLimits::of(PATIENCE),
+            replica: None,
             reconcile_after: chrono::Duration::minutes(2),
         };
         let store = store::open(settings, clock.clone()).await.unwrap();

@@ -1,7 +1,7 @@
 //! The sender against servers that are silent, endless, rude or somewhere else.
 
 use chrono::TimeZone;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::domain::clock::{Clock, SystemClock};
@@ -97,6 +97,10 @@ async fn an_endless_answer_is_read_to_its_first_kibibyte_and_no_further() {
     // It writes as long as somebody reads: what is in the way fills up, and then the connection breaks.
     let endless = async {
         let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n{}") {
+            stream.read_buf(&mut request).await.unwrap();
+        }
         let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n";
         stream.write_all(head).await.unwrap();
         while stream.write_all(&[b'x'; 65_536]).await.is_ok() {}

@@ -35,7 +35,7 @@ pages("paying", ({ test }) => {
     await page.getByRole("heading", { name: "Sent to the phone" }).waitFor();
     await inspect(page, "pay-sent");
     await page.getByRole("heading", { name: "Paid" }).waitFor();
-    await page.getByText("Receipt").waitFor();
+    await page.locator(".progress").getByText(/^Receipt /).waitFor();
     await inspect(page, "pay-paid");
   });
 

@@ -48,7 +48,7 @@ export async function open() {
     JSON.parse(execFileSync(PROGRAM, [...args, "--json"], { cwd: folder, env: environment, input, encoding: "utf8" }));
 
   const simulator = await start(
-    ["simulator", "--listen", "127.0.0.1:0", "--min-delay", "700ms", "--max-delay", "900ms"],
+    ["simulator", "--listen", "127.0.0.1:0", "--min-delay", "1800ms", "--max-delay", "2000ms"],
     /simulator (http:\/\/[^/]+)\/simulator/,
   );
   environment.MPESA_BASE_URL = simulator;

@@ -15,6 +15,7 @@ mod api;
 mod commands;
 mod commands_webhook;
 mod console;
+mod deployment;
 mod doctor;
 mod fuzz;
 mod house_rules;

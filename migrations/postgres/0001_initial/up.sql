@@ -1,4 +1,4 @@
--- The first schema. Every key and index begins with partner_id where a statement can name one, so that one
+-- The first schema (safe while instances run: there are none before it). Every key and index begins with partner_id where a statement can name one, so that one
 -- partner's burst stays its own and a sharded PostgreSQL stays possible.
 
 CREATE TABLE partners (

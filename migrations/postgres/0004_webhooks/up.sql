@@ -1,4 +1,6 @@
--- What partners may settle of an endpoint, the secret before the last rotation, and finding deliveries to replay.
+-- What partners may settle of an endpoint, the secret before the last rotation, and finding deliveries to replay. Safe while
+-- instances run: new columns are nullable or have a constant default, and no table is rewritten; whoever delivers waits
+-- while the two indexes are built, on a table that keeps 30 days.
 
 ALTER TABLE endpoints ADD COLUMN previous_sealed_secret BYTEA;
 ALTER TABLE endpoints ADD COLUMN previous_secret_until TIMESTAMPTZ;

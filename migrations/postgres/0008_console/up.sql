@@ -1,4 +1,5 @@
--- Who may look into the console, who is looking, and from where the audit log's lines came.
+-- Who may look into the console, who is looking, and from where the audit log's lines came. Safe while instances run, but
+-- for two indexes on callbacks: whoever posts one waits while they are built, some seconds a million rows that are kept.
 
 CREATE TABLE operators (
     id UUID PRIMARY KEY,

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::Finding;
+use crate::cli::rekey;
 use crate::domain::clock::Clock;
 use crate::providers::client::{Call, HttpClient};
 use crate::settings::Settings;
@@ -144,6 +145,23 @@ async fn backlog(store: &dyn Store) -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// Whether the previous master key is still needed.
+pub async fn previous_key(store: &dyn Store, vault: &Vault) -> Option<Finding> {
+    const CHECK: &str = "previous master key";
+    if !vault.has_previous() {
+        return None;
+    }
+    Some(match rekey::count_previous(store, vault).await {
+        Ok(0) => Finding::ok(
+            CHECK,
+            "nothing is sealed under it any more; MASTER_KEY_PREVIOUS may go",
+        ),
+        Ok(count) => Finding::warning(CHECK, format!("{count} values are still sealed under it"))
+            .remedy("run: ussd-status rekey"),
+        Err(error) => Finding::failing(CHECK, error.to_string()),
+    })
 }
 
 /// What strangers can reach, and who watches.

@@ -65,6 +65,9 @@ async fn examine(settings: &Settings) -> Vec<Finding> {
     if !installation::database(settings, store.as_ref(), clock.as_ref(), &mut findings).await {
         return findings;
     }
+    if let Some(vault) = &vault {
+        findings.extend(installation::previous_key(store.as_ref(), vault).await);
+    }
     match accounts::examine(settings, store.as_ref(), vault.as_ref(), &clock).await {
         Ok(more) => findings.extend(more),
         Err(error) => findings.push(installation::no_database(settings, &error)),

@@ -52,7 +52,7 @@ impl Client {
             http: setup.http,
             clock: setup.clock,
             credentials,
-            token: TokenCache::default(),
+            token: TokenCache::new(setup.tokens),
         })
     }
 

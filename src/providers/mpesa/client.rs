@@ -78,7 +78,7 @@ impl Client {
             credentials,
             http: setup.http,
             clock: setup.clock,
-            tokens: TokenCache::default(),
+            tokens: TokenCache::new(setup.tokens),
         })
     }
 

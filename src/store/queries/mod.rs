@@ -5,6 +5,7 @@ mod accounts;
 mod console;
 mod deliveries;
 mod endpoints;
+mod erasure;
 mod feed;
 mod housekeeping;
 mod instances;
@@ -16,18 +17,26 @@ mod payments;
 mod replay;
 mod store;
 mod story;
+mod tokens;
+mod upkeep;
 
 use diesel::result::QueryResult;
 use diesel_async::RunQueryDsl;
 
 use super::{Adapter, Conn, DIALECT, MIGRATIONS};
 use crate::domain::clock::Instant;
-use crate::domain::identity::new_uuid;
+use crate::domain::identity::{PartnerId, new_uuid};
 use crate::store::Audit;
 use crate::store::columns::{At, Id};
 use crate::store::rows::AuditRow;
 use crate::store::schema::audit_log;
 use crate::store::statement::Statement;
+
+/// The last sequence of partners' feeds.
+#[allow(dead_code, reason = "asked by the adapter that has a replica")]
+pub fn feed_heads(partners: &[PartnerId]) -> Statement {
+    feed::heads(partners)
+}
 
 /// Adds a line to the audit log, in the transaction of what it tells of.
 async fn insert_audit(conn: &mut Conn, audit: Audit, at: Instant) -> QueryResult<()> {

@@ -54,12 +54,13 @@ pub async fn read_figures(
             .collect(),
         ..Figures::default()
     };
-    // By way of the partners, so that the counters' key leads to the rows even of all partners.
+    // By way of the partners, so that the counters' key leads to the rows even of all partners; to SQLite the words
+    // CROSS JOIN mean that they come first.
     let (only, bind) = of(partner, "p.id", 2);
     let sql = format!(
         "SELECT c.ends_at, c.currency, c.status, {} AS n, {} AS amount_minor \
-         FROM partners p JOIN counters c ON c.partner_id = p.id AND c.period = '{period}' AND c.ends_at > $1 \
-         WHERE NOT c.is_reversal{only} GROUP BY c.ends_at, c.currency, c.status",
+         FROM partners p CROSS JOIN counters c \
+         WHERE c.partner_id = p.id AND c.period = '{period}' AND c.ends_at > $1 AND NOT c.is_reversal{only} GROUP BY c.ends_at, c.currency, c.status",
         DIALECT.number("SUM(c.n)"),
         DIALECT.number("SUM(c.amount_minor)"),
     );
@@ -91,9 +92,8 @@ async fn tell_apart(
 ) -> Result<(Vec<Group>, bool), StoreError> {
     let (only, bind) = of(partner, "p.id", 2);
     let shares = format!(
-        "SELECT p.id, {} AS n FROM partners p JOIN counters c \
-         ON c.partner_id = p.id AND c.period = '{period}' AND c.ends_at > $1 \
-         WHERE NOT c.is_reversal{only} GROUP BY p.id",
+        "SELECT p.id, {} AS n FROM partners p CROSS JOIN counters c \
+         WHERE c.partner_id = p.id AND c.period = '{period}' AND c.ends_at > $1 AND NOT c.is_reversal{only} GROUP BY p.id",
         DIALECT.number("SUM(c.n)")
     );
     let shares: Vec<ShareRow> = bound(Statement::new(shares).bind(Bind::At(At(start))), bind)

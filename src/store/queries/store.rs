@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 use super::{Adapter, Conn, DIALECT, MIGRATIONS, Statement};
 use super::{
     accounts, deliveries, endpoints, feed, housekeeping, instances, notices, partners, payments,
-    replay,
+    replay, tokens,
 };
 use crate::domain::account::Account;
 use crate::domain::allowance::{Allowance, Standing};
@@ -32,7 +32,7 @@ use crate::domain::identity::{
 use crate::domain::ledger::{Command, Outcome, Unclaimed};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::domain::payment::PaymentRecord;
-use crate::domain::search::{BulkLookup, Cursor, Filter, ProviderFilter, Search};
+use crate::domain::search::{BulkLookup, Cursor, Filter, Position, ProviderFilter, Search};
 use crate::domain::status_update::Balance;
 use crate::domain::timeline::{StatusEvent, TimelineEntry};
 use crate::domain::transaction::{IdField, Provider, Transaction};
@@ -47,7 +47,7 @@ use crate::store::rows::{
 use crate::store::story_sql::{CompletionRow, TimelineOfRow};
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, EventPage, KeyHolder, Listing, Others,
-    Retention, Store, StoreError, provider_list_sql, search_sql, story_sql,
+    Retention, SealedToken, Store, StoreError, provider_list_sql, search_sql, story_sql,
 };
 
 /// How often a process looks again when another one was quicker with a migration on the embedded database.
@@ -139,10 +139,15 @@ pub(super) use on;
 #[async_trait]
 impl Store for Adapter {
     async fn record(&self, command: Command) -> Result<Outcome, StoreError> {
-        match &self.batcher {
+        let partner = command.partner_id();
+        let outcome = match &self.batcher {
             Some(batcher) => batcher.record(command).await,
             None => Err(StoreError::Unavailable("no writer is running".to_owned())),
+        };
+        if let Some(partner) = partner {
+            self.record_write(partner);
         }
+        outcome
     }
 
     async fn list_unclaimed(
@@ -208,7 +213,9 @@ impl Store for Adapter {
         now: Instant,
     ) -> Result<Listing, StoreError> {
         let page = search_sql::list(DIALECT, partner, &search, now);
-        let (figures, rows) = self.page(page).await?;
+        // Whoever turns pages reads what was there when the first was asked for, which was read at the primary.
+        let may_be_old = (search.position != Position::Offset(0)).then_some(partner);
+        let (figures, rows) = self.page(page, may_be_old).await?;
         listing(figures, rows, &search)
     }
 
@@ -248,7 +255,7 @@ impl Store for Adapter {
     ) -> Result<Vec<Transaction>, StoreError> {
         let statement = provider_list_sql::list(partner, &filter, limit, offset);
         let rows = self
-            .rows::<TransactionRow, _>(statement.selecting::<TransactionSql>())
+            .stale_rows::<TransactionRow, _>(Some(partner), statement.selecting::<TransactionSql>())
             .await?;
         rows.into_iter().map(Transaction::try_from).collect()
     }
@@ -418,6 +425,27 @@ impl Store for Adapter {
     async fn remove_account(&self, id: AccountId, audit: Audit) -> Result<bool, StoreError> {
         let now = self.clock.now();
         on!(self.writer, accounts::remove_account(id, now, audit))
+    }
+
+    async fn find_token(&self, account: AccountId) -> Result<Option<SealedToken>, StoreError> {
+        on!(self.reader, tokens::find_token(account))
+    }
+
+    async fn claim_token(
+        &self,
+        account: AccountId,
+        now: Instant,
+        until: Instant,
+    ) -> Result<bool, StoreError> {
+        on!(self.writer, tokens::claim_token(account, now, until))
+    }
+
+    async fn keep_token(
+        &self,
+        account: AccountId,
+        token: Option<SealedToken>,
+    ) -> Result<(), StoreError> {
+        on!(self.writer, tokens::keep_token(account, token))
     }
 
     async fn list_balances(
@@ -659,7 +687,9 @@ impl Store for Adapter {
     }
 
     async fn count_backlog(&self) -> Result<Backlog, StoreError> {
-        let rows = self.rows::<BacklogRow, _>(housekeeping::backlog()).await?;
+        let rows = self
+            .stale_rows::<BacklogRow, _>(None, housekeeping::backlog())
+            .await?;
         Ok(rows
             .into_iter()
             .next()

@@ -306,6 +306,13 @@ async fn as_the_examples_say(walk: &mut Walk<'_>) {
     let page = walk.call(list, call).await;
     assert_eq!(page.json()["pagination"]["has_more"], true);
     assert!(page.header("link").contains("rel=\"next\""));
+    let call = Call {
+        key: Some(key),
+        query: "?limit=1",
+        headers: vec![("if-none-match", page.header("etag"))],
+        ..Call::default()
+    };
+    assert_eq!(walk.call(list, call).await.status, 304);
 }
 
 /// The order reference of the examples' payment, or payout.

@@ -20,6 +20,7 @@ on_both_databases!(
     every_kind_has_its_own_words,
     silence_turns_into_do_not_pay_again,
     a_screen_waits_for_the_end,
+    a_screen_is_there_before_the_callers_deadline,
     a_screen_is_of_somebody_and_of_this_partner_only,
     a_page_carries_texts_and_timelines,
     a_timeline_on_a_page_is_the_transactions_own,
@@ -220,7 +221,7 @@ async fn every_kind_has_its_own_words(db: TestStore) {
         (
             "payout",
             "END TSh 1,200.00 has been sent to you.",
-            "END TSh 1,200.00 could not be sent to you.",
+            "END TSh 1,200.00 went back to the sender.",
         ),
     ] {
         for (ending, expected) in [("5678", words), ("0001", missing)] {
@@ -321,6 +322,23 @@ async fn a_screen_waits_for_the_end(db: TestStore) {
         text.refused(400, "VALIDATION_1002")
             .starts_with("wait is \"26\"")
     );
+}
+
+async fn a_screen_is_there_before_the_callers_deadline(db: TestStore) {
+    let (app, partner, _) = start(db).await;
+    registered(&app, &partner, "AG1").await;
+    let path = format!("{SCREEN}?conversation_id=AG1&wait=25");
+    let key = ("x-api-key", partner.key.as_str());
+    let begun = std::time::Instant::now();
+    let headers = [key, ("x-deadline-ms", "2000")];
+    let answer = app.send(reqwest::Method::GET, &path, &headers, None).await;
+    // Not the 25 seconds; how much less is the machine's affair.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15));
+    assert!(shown(&answer).starts_with("CON "));
+    let headers = [key, ("x-deadline-ms", "soon")];
+    let answer = app.send(reqwest::Method::GET, &path, &headers, None).await;
+    let text = answer.refused(400, "VALIDATION_1002");
+    assert!(text.starts_with("X-Deadline-Ms is \"soon\""), "{text}");
 }
 
 async fn a_screen_is_of_somebody_and_of_this_partner_only(db: TestStore) {
@@ -454,6 +472,14 @@ async fn the_next_question_comes_when_payments_usually_end(db: TestStore) {
         page["transactions"][0]["display"]["next_poll_after_ms"],
         10_000
     );
+    // A hint that only the clock has moved makes no other answer.
+    let path = format!("{STATUS}?conversation_id=OPEN&expand=display&stats=none");
+    let first = app.get(&partner, &path).await;
+    app.db.advance(Duration::seconds(8));
+    let later = app.get(&partner, &path).await;
+    assert_ne!(first.json()["transactions"], later.json()["transactions"]);
+    assert_eq!(first.header("etag"), later.header("etag"));
+    assert_ne!(first.header("etag"), "");
     // Of its own partner's payments alone.
     let other = app.partner().await;
     registered(&app, &other, "THEIRS").await;

@@ -192,3 +192,21 @@ async fn a_wait_is_one_request_and_within_its_range(db: TestStore) {
         assert!(text.contains("from 0 to 25"), "{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_of_one_instance_answers_those_who_wait_at_another() {
+    let (app, partner, account) = start(TestStore::postgres().await).await;
+    let other = app.elsewhere().await;
+    for turn in 0..3 {
+        let conversation = format!("AG{turn}");
+        registered(&app, &partner, &conversation).await;
+        let path = format!("{STATUS}?conversation_id={conversation}&wait=25");
+        let answer = waiting(&other, &partner, &path, "foo").await;
+        let begun = Instant::now();
+        let result = b2c_result(&conversation, 0);
+        acknowledged(&app, &account, "b2c-result", result).await;
+        let page = answer.await.expect(200);
+        assert_eq!(newest(&page)["status"], "success");
+        assert!(begun.elapsed() < SOON, "{turn}");
+    }
+}

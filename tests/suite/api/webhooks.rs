@@ -336,14 +336,18 @@ async fn an_endpoint_that_is_gone_is_left_alone(db: TestStore) {
     let (app, partner, _) = start(db).await;
     let mut desk = Desk::open(&app).await;
     desk.endpoint(&app, &partner, "gone").await;
-    desk.endpoint(&app, &partner, "moved").await;
+    // Another partner's: it is not told of the one that is gone.
+    let other = app.partner().await;
+    desk.endpoint(&app, &other, "moved").await;
     desk.receiver.set_fault("gone", Fault::Answer(410), None);
     desk.receiver.set_fault(
         "moved",
         Fault::Redirect(desk.receiver.url("elsewhere")),
         Some(1),
     );
-    app.register(&partner, json!({})).await;
+    for partner in [&partner, &other] {
+        app.register(partner, json!({})).await;
+    }
     let mut answers =
         [desk.next().await, desk.next().await].map(|webhook| (webhook.label, webhook.answered));
     answers.sort();
@@ -359,7 +363,9 @@ async fn an_endpoint_that_is_gone_is_left_alone(db: TestStore) {
         (again.label.as_str(), again.answered, again.attempt),
         ("moved", 200, 2)
     );
-    app.register(&partner, json!({})).await;
+    for partner in [&partner, &other] {
+        app.register(partner, json!({})).await;
+    }
     assert_eq!(desk.next().await.label, "moved");
     app.db.advance(chrono::Duration::hours(1));
     assert_eq!(desk.within(Duration::from_millis(700)).await, None);

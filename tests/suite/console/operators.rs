@@ -57,7 +57,8 @@ async fn operators_are_made_listed_and_removed(db: TestStore) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_passwords_that_are_not_accepted_are_told() {
-    let place = Place::new(&TestStore::sqlite().await);
+    let db = TestStore::sqlite().await;
+    let place = Place::new(&db);
     for (name, password, problem) in [
         ("as ha", PASSWORD, "letters, digits"),
         ("", PASSWORD, "letters, digits"),
@@ -74,7 +75,8 @@ async fn names_and_passwords_that_are_not_accepted_are_told() {
 /// At a terminal, which `script` plays.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_typed_password_is_asked_twice_and_not_shown() {
-    let place = Place::new(&TestStore::sqlite().await);
+    let db = TestStore::sqlite().await;
+    let place = Place::new(&db);
     for (again, code) in [(PASSWORD, 0), ("correct horse batterz", 2)] {
         let (shown, status) = type_passwords(&place, again);
         assert_eq!(status, Some(code), "{shown}");

@@ -1,7 +1,10 @@
 //! Several instances on one PostgreSQL: who they are to each other, and what they share.
 
+mod changes;
+mod failover;
 mod limits;
 mod members;
+mod work;
 
 use crate::support::TestStore;
 use crate::support::app::TestApp;

@@ -147,6 +147,7 @@ fn opened(more: Value, url: &str, clock: Arc<ManualClock>) -> Result<Client, Cre
         base_url: Some(&url.parse().unwrap()),
         http: HttpClient::new().unwrap(),
         clock,
+        tokens: None,
     })
 }
 

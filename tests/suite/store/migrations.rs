@@ -83,7 +83,7 @@ async fn down_and_up(db: TestStore, database: &str) {
 }
 
 /// Every table's columns in order: name, type, whether it may be null.
-type Tables = BTreeMap<String, Vec<(String, String, bool)>>;
+pub type Tables = BTreeMap<String, Vec<(String, String, bool)>>;
 
 async fn columns(db: &TestStore) -> Tables {
     let rows = if db.is_sqlite() {
@@ -116,7 +116,7 @@ async fn columns(db: &TestStore) -> Tables {
 }
 
 /// `schema.rs`, read as text: what a table macro holds is not to be had at run time.
-fn schema(type_name: fn(&str) -> &'static str) -> Tables {
+pub fn schema(type_name: fn(&str) -> &'static str) -> Tables {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/schema.rs");
     let text = std::fs::read_to_string(path).unwrap();
     let mut tables = Tables::new();
@@ -152,7 +152,7 @@ fn sqlite_type(name: &str) -> &'static str {
     }
 }
 
-fn postgres_type(name: &str) -> &'static str {
+pub fn postgres_type(name: &str) -> &'static str {
     match name {
         "IdSql" => "uuid",
         "Text" => "text",
@@ -162,5 +162,20 @@ fn postgres_type(name: &str) -> &'static str {
         "Bool" => "boolean",
         "Binary" => "bytea",
         other => panic!("{other}"),
+    }
+}
+
+/// Migrations run while other instances work: each says in its comment whether that is safe, and for whom it is not.
+#[test]
+fn every_migration_says_whether_instances_may_run_meanwhile() {
+    for (name, text) in migration_files("postgres") {
+        if name.ends_with("up.sql") {
+            let comment: Vec<&str> = text.lines().filter(|line| line.starts_with("--")).collect();
+            let comment = comment.join(" ").to_lowercase().replace("-- ", "");
+            assert!(
+                comment.contains("safe while instances run") || comment.contains("wait while"),
+                "{name}: is it safe while instances run?"
+            );
+        }
     }
 }

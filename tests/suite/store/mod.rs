@@ -1,7 +1,10 @@
 //! The store's contract: whatever it promises, it promises on both databases.
 
+mod backup;
 mod console;
+mod copy;
 mod deliveries;
+mod erasure;
 mod feed;
 mod listing;
 mod migrations;
@@ -11,6 +14,7 @@ mod plans;
 mod races;
 mod records;
 mod registering;
+mod rekey;
 mod replay;
 mod statistics;
 mod stories;

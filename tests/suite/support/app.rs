@@ -15,6 +15,7 @@ use ussd_status::domain::money::Currency;
 use ussd_status::domain::partner::{ApiKey, Partner, Scope};
 use ussd_status::domain::transaction::Provider;
 use ussd_status::settings::{Settings, Sources};
+use ussd_status::store::Store;
 use ussd_status::vault::{Vault, new_master_key};
 use ussd_status::webhooks::Secret;
 
@@ -118,7 +119,22 @@ impl TestApp {
         Self::build(self.db.clone(), self.vault.clone(), more).await
     }
 
+    /// Another process on the same database that shares nothing with this one: it hears of no commit but its own.
+    pub async fn elsewhere(&self) -> Self {
+        let store = self.db.another_store().await;
+        Self::build_on(store, self.db.clone(), self.vault.clone(), &[]).await
+    }
+
     async fn build(db: Arc<TestStore>, vault: Arc<Vault>, more: &[(&str, &str)]) -> Self {
+        Self::build_on(db.store.clone(), db, vault, more).await
+    }
+
+    async fn build_on(
+        store: Arc<dyn Store>,
+        db: Arc<TestStore>,
+        vault: Arc<Vault>,
+        more: &[(&str, &str)],
+    ) -> Self {
         let mut pairs = vec![
             ("LISTEN_ADDR", "127.0.0.1:0"),
             ("WEBHOOK_ALLOW_PRIVATE", "true"),
@@ -127,14 +143,9 @@ impl TestApp {
         ];
         pairs.extend_from_slice(more);
         let settings = Settings::read(&Sources::from_pairs(&pairs)).unwrap();
-        let application = Application::build(
-            &settings,
-            db.store.clone(),
-            vault.clone(),
-            db.clock.clone(),
-            metrics(),
-        )
-        .unwrap();
+        let application =
+            Application::build(&settings, store, vault.clone(), db.clock.clone(), metrics())
+                .unwrap();
         let base = format!("http://{}", application.address());
         let feed = application.feed().clone();
         let instances = application.instances().clone();
@@ -305,11 +316,20 @@ impl TestApp {
         if let Some(body) = body {
             request = request.body(body);
         }
-        let answer = request.send().await.unwrap();
+        let mut answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let kind = headers.get(reqwest::header::CONTENT_TYPE);
+        // A stream has no end: its first piece stands for it.
+        let text = if kind.is_some_and(|kind| kind == "text/event-stream") {
+            let piece = answer.chunk().await.unwrap().unwrap();
+            String::from_utf8(piece.to_vec()).unwrap()
+        } else {
+            answer.text().await.unwrap()
+        };
         Answer {
-            status: answer.status(),
-            headers: answer.headers().clone(),
-            text: answer.text().await.unwrap(),
+            status,
+            headers,
+            text,
         }
     }
 

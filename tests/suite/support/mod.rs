@@ -9,7 +9,9 @@ pub mod paying;
 pub mod postgres;
 pub mod program;
 pub mod recount;
+pub mod system;
 pub mod tls;
+pub mod wire;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,6 +55,7 @@ pub fn settings(url: DatabaseUrl) -> StoreSettings {
         url,
         pool_size: 4,
         limits: DatabaseLimits::of(Duration::from_secs(60)),
+        replica: None,
         reconcile_after: chrono::Duration::seconds(60),
     }
 }
@@ -147,6 +150,14 @@ impl TestStore {
         let mut conn = SqliteConnection::establish(&path).unwrap();
         conn.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
         Some(conn)
+    }
+
+    /// A connection to the PostgreSQL database for a test's own purposes.
+    pub async fn postgres_client(&self) -> tokio_postgres::Client {
+        let Database::Postgres(database) = &self.database else {
+            panic!("this is SQLite");
+        };
+        database.client().await
     }
 
     /// Runs SQL behind the store's back.

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls};
 use ussd_status::store::{self, DatabaseUrl};
 
+use super::system::{install, is_root, run};
+
 /// A database of its own for one test; dropped with this value.
 pub struct Database {
     pub url: String,
@@ -229,16 +231,6 @@ fn is_running(pid: u32) -> bool {
     run("kill", &["-0", &pid.to_string()])
 }
 
-fn run(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
 /// Finds the cluster that other test processes run already, or starts it.
 fn private_cluster() -> String {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres");
@@ -274,12 +266,9 @@ fn private_cluster() -> String {
     reason = "the supervisor outlives this process on purpose"
 )]
 fn start(pids: &Path, state: &Path) -> Cluster {
-    let is_root = Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|id| id.stdout.trim_ascii() == b"0");
+    let is_root = is_root();
     let bin = binaries()
-        .or_else(|| is_root.then(install).and_then(|()| binaries()))
+        .or_else(|| is_root.then(|| install("postgresql")).and_then(|()| binaries()))
         .unwrap_or_else(|| {
             panic!(
                 "the tests need PostgreSQL: run `{}`, or set TEST_DATABASE_URL to a server on which databases may be created",
@@ -354,23 +343,6 @@ fn start(pids: &Path, state: &Path) -> Cluster {
         std::thread::yield_now();
     }
     cluster
-}
-
-/// Root may install what is missing, and is told so.
-fn install() {
-    eprintln!("PostgreSQL is not installed: running apt-get install -y postgresql");
-    run("apt-get", &["update", "-q"]);
-    run(
-        "env",
-        &[
-            "DEBIAN_FRONTEND=noninteractive",
-            "apt-get",
-            "install",
-            "-y",
-            "-q",
-            "postgresql",
-        ],
-    );
 }
 
 /// The folder of `initdb` and `postgres`: in the path, else the newest of the usual places.

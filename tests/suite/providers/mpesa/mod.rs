@@ -71,6 +71,7 @@ fn open(
         base_url: Some(&url.parse().unwrap()),
         http: HttpClient::with_timeout(timeout).unwrap(),
         clock,
+        tokens: None,
     })
 }
 
