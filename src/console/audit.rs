@@ -58,7 +58,14 @@ pub async fn list(
         Ok(read) => read,
         Err(error) => {
             let problem = Some(error.text);
-            return answer(&viewer, StatusCode::BAD_REQUEST, filters, problem, None, &[]);
+            return answer(
+                &viewer,
+                StatusCode::BAD_REQUEST,
+                filters,
+                problem,
+                None,
+                &[],
+            );
         }
     };
     let found = state.store.list_audit(filter, before, PAGE + 1).await?;
@@ -80,9 +87,9 @@ fn answer(
     let next = shown
         .last()
         .filter(|_| found.len() > shown.len())
-        .map(|last| match query.is_empty() {
-            true => format!("{LIST}?cursor={}", last.id),
-            false => format!("{LIST}?{query}&cursor={}", last.id),
+        .map(|last| match query.as_str() {
+            "" => format!("{LIST}?cursor={}", last.id),
+            query => format!("{LIST}?{query}&cursor={}", last.id),
         });
     page_with(
         status,
@@ -102,10 +109,7 @@ fn answer(
     )
 }
 
-fn read(
-    filters: &Filters,
-    viewer: &Viewer,
-) -> Result<(AuditFilter, Option<AuditId>), ApiError> {
+fn read(filters: &Filters, viewer: &Viewer) -> Result<(AuditFilter, Option<AuditId>), ApiError> {
     let query = Query::parse(&filters.whole(), &FILTERS)?;
     let text = |name: &str| query.value(name).map(str::to_owned);
     let filter = AuditFilter {

@@ -108,9 +108,8 @@ impl Mark {
     /// was known is an answer, and so is a time since the question.
     fn state(self, newest: Option<Instant>, now: Instant) -> &'static str {
         let asked = Instant::from_timestamp_millis(self.asked).unwrap_or(now);
-        let is_answered = newest.is_some_and(|at| {
-            at.timestamp_millis() != self.known || at >= asked.trunc_subsecs(0)
-        });
+        let is_answered = newest
+            .is_some_and(|at| at.timestamp_millis() != self.known || at >= asked.trunc_subsecs(0));
         if is_answered {
             "answered"
         } else if now - asked >= PATIENCE {
@@ -325,9 +324,19 @@ mod tests {
             (None, None, asked + PATIENCE, "silent"),
             (None, Some(before), soon, "answered"),
             (Some(before), Some(before), soon, "waiting"),
-            (Some(before), Some(at("2026-03-14T09:59:40Z")), soon, "answered"),
+            (
+                Some(before),
+                Some(at("2026-03-14T09:59:40Z")),
+                soon,
+                "answered",
+            ),
             // Asked twice in a second, by a provider that counts whole ones.
-            (Some(at("2026-03-14T10:00:00Z")), Some(at("2026-03-14T10:00:00Z")), soon, "answered"),
+            (
+                Some(at("2026-03-14T10:00:00Z")),
+                Some(at("2026-03-14T10:00:00Z")),
+                soon,
+                "answered",
+            ),
         ] {
             let mark = Mark::parse(&Mark::new(asked, known).text()).unwrap();
             assert_eq!(mark.state(newest, now), state, "{known:?} {newest:?} {now}");

@@ -50,9 +50,10 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     viewer.require(Scope::StatusRead)?;
     let query = Query::parse(request.query_string(), &["cursor"])?;
-    let before: Option<CallbackId> = query.parsed("cursor", "the link to an older page", |text| {
-        text.parse().ok()
-    })?;
+    let before: Option<CallbackId> =
+        query.parsed("cursor", "the link to an older page", |text| {
+            text.parse().ok()
+        })?;
     let partner = viewer.partner().map(|partner| partner.id);
     let found = state
         .store

@@ -15,8 +15,8 @@ use super::webhooks::{self, Health, back, find};
 use crate::domain::clock::Instant;
 use crate::domain::delivery::Endpoint;
 use crate::domain::delivery_record::{
-    DELIVERIES_DEFAULT_LIMIT, DeliveryPage, DeliveryRecord, DeliveryState, OneReplayed,
-    REPLAY_MAX, RangeReplayed, ReplayRange,
+    DELIVERIES_DEFAULT_LIMIT, DeliveryPage, DeliveryRecord, DeliveryState, OneReplayed, REPLAY_MAX,
+    RangeReplayed, ReplayRange,
 };
 use crate::domain::identity::DeliveryId;
 use crate::http::{ApiError, ErrorCode, Query, State, quote};
@@ -69,8 +69,8 @@ pub async fn show(
 ) -> Result<HttpResponse, ApiError> {
     let (partner, endpoint) = find(&state, &viewer, &path).await?;
     let query = Query::parse(request.query_string(), &["state", "cursor"])?;
-    let wanted: Option<DeliveryState> = query
-        .parsed("state", "pending, delivered or dead", |text| {
+    let wanted: Option<DeliveryState> =
+        query.parsed("state", "pending, delivered or dead", |text| {
             text.parse().ok()
         })?;
     let before = query.parsed("cursor", "the link to an older page", |text| {
@@ -94,15 +94,7 @@ pub async fn show(
         .find(|backlog| backlog.endpoint_id == endpoint.id);
     let now = state.clock.now();
     let own = webhooks::path(endpoint.id);
-    let link = |wanted: Option<DeliveryState>, cursor: Option<i64>| {
-        let state = wanted.map(|state| format!("state={state}"));
-        let cursor = cursor.map(|cursor| format!("cursor={cursor}"));
-        let parts: Vec<String> = state.into_iter().chain(cursor).collect();
-        match parts.is_empty() {
-            true => own.clone(),
-            false => format!("{own}?{}", parts.join("&")),
-        }
-    };
+    let link = |wanted, cursor| address(&own, wanted, cursor);
     let is_full =
         i64::try_from(deliveries.len()).is_ok_and(|count| count == DELIVERIES_DEFAULT_LIMIT);
     let next = deliveries
@@ -134,6 +126,18 @@ pub async fn show(
         next,
         path: own.clone(),
     })
+}
+
+/// Where these deliveries are listed, from a place on.
+fn address(own: &str, wanted: Option<DeliveryState>, cursor: Option<i64>) -> String {
+    let state = wanted.map(|state| format!("state={state}"));
+    let cursor = cursor.map(|cursor| format!("cursor={cursor}"));
+    let parts: Vec<String> = state.into_iter().chain(cursor).collect();
+    if parts.is_empty() {
+        own.to_owned()
+    } else {
+        format!("{own}?{}", parts.join("&"))
+    }
 }
 
 fn states(
@@ -184,7 +188,8 @@ pub async fn replay_one(
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     let (partner, endpoint) = find(&state, &viewer, &path.0).await?;
-    let none = || ApiError::not_found("There is no such delivery, or its event is not kept any more");
+    let none =
+        || ApiError::not_found("There is no such delivery, or its event is not kept any more");
     let id: DeliveryId = path.1.parse().map_err(|_| none())?;
     let known = state.store.find_delivery(partner, id).await?;
     if known.is_none_or(|known| known.endpoint_id != endpoint.id) {
@@ -231,7 +236,11 @@ pub async fn replay_range(
             "{} to {}{}",
             Time(range.since).iso(),
             Time(range.until).iso(),
-            if range.only_failed { ", dead ones only" } else { "" }
+            if range.only_failed {
+                ", dead ones only"
+            } else {
+                ""
+            }
         ));
     match state
         .store
@@ -319,7 +328,12 @@ mod tests {
         for (count, dry, next, told) in [
             (0, true, None, "0 events would be sent again."),
             (1, false, None, "1 event is sent again."),
-            (1_200, true, Some(at), "1,200 events would be sent again, and more."),
+            (
+                1_200,
+                true,
+                Some(at),
+                "1,200 events would be sent again, and more.",
+            ),
             (
                 1_000,
                 false,

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
+use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, http::StatusCode};
 use askama::Template;
 
 use super::Console;
-use super::form::Form;
+use super::form::{Complaint, Form};
 use super::page::{Frame, Notice, Section, page_with, redirect_with};
 use super::text::Time;
 use super::viewer::Viewer;
@@ -73,11 +73,9 @@ async fn listed(
         .collect();
     let now = state.clock.now();
     let sent: Vec<&str> = form.all("scopes").collect();
-    let status = error
-        .as_ref()
-        .map_or(StatusCode::OK, |error| error.code.status());
+    let complaint = Complaint::from(error);
     page_with(
-        status,
+        complaint.status,
         &KeysPage {
             frame: Frame::of(viewer, Section::Keys),
             partner: partner.name.clone(),
@@ -99,12 +97,8 @@ async fn listed(
                 })
                 .collect(),
             days: form.value("days").unwrap_or_default().trim().to_owned(),
-            wrong: error
-                .as_ref()
-                .and_then(|error| error.details.first())
-                .map(|detail| detail.field.clone())
-                .unwrap_or_default(),
-            problem: error.map(|error| error.text),
+            wrong: complaint.wrong,
+            problem: complaint.problem,
         },
     )
 }
@@ -152,11 +146,10 @@ pub async fn create(
     };
     let now = state.clock.now();
     let expires_at = days.map(|days| now + chrono::Duration::days(days));
-    let (key, secret) =
-        new_key(partner.id, scopes, expires_at, now).map_err(|error| ApiError {
-            cause: Some(error.to_string().into()),
-            ..ApiError::server()
-        })?;
+    let (key, secret) = new_key(partner.id, scopes, expires_at, now).map_err(|error| ApiError {
+        cause: Some(error.to_string().into()),
+        ..ApiError::server()
+    })?;
     let names: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     let audit = viewer
         .audit("key.create", partner.id, key.id)
@@ -223,6 +216,9 @@ pub async fn revoke(
     let audit = viewer.audit("key.revoke", partner, key.id);
     let now = state.clock.now();
     state.store.revoke_key(key.id, now, audit).await?;
-    let sentence = format!("The key {}… is revoked: it stops working within 5 s.", key.prefix);
+    let sentence = format!(
+        "The key {}… is revoked: it stops working within 5 s.",
+        key.prefix
+    );
     Ok(redirect_with(&console, LIST, &Notice::done(sentence)))
 }

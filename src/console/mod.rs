@@ -49,6 +49,7 @@ use crate::http::{ApiError, Places, digest, resource};
 use cookie::Cookies;
 use password::Passwords;
 
+pub use audit::PAGE as AUDIT_PAGE;
 pub use sign_in::{WRONG_PASSWORD_INTERVAL, WRONG_PASSWORDS};
 pub use stream::STREAMS_MAX;
 
@@ -183,19 +184,13 @@ fn webhook_pages(config: &mut ServiceConfig) {
                 .route(web::post().to(webhooks::create)),
         )
         .service(resource("/webhooks/{id}", "GET").route(web::get().to(deliveries::show)))
-        .service(
-            resource("/webhooks/{id}/state", "POST").route(web::post().to(webhooks::change)),
-        )
-        .service(
-            resource("/webhooks/{id}/remove", "POST").route(web::post().to(webhooks::remove)),
-        )
+        .service(resource("/webhooks/{id}/state", "POST").route(web::post().to(webhooks::change)))
+        .service(resource("/webhooks/{id}/remove", "POST").route(web::post().to(webhooks::remove)))
         .service(
             resource("/webhooks/{id}/rotate-secret", "POST")
                 .route(web::post().to(webhooks::rotate)),
         )
-        .service(
-            resource("/webhooks/{id}/test", "POST").route(web::post().to(webhooks::send_test)),
-        )
+        .service(resource("/webhooks/{id}/test", "POST").route(web::post().to(webhooks::send_test)))
         .service(
             resource("/webhooks/{id}/replay", "POST")
                 .route(web::post().to(deliveries::replay_range)),
@@ -217,8 +212,7 @@ fn oversight_pages(config: &mut ServiceConfig) {
         .service(resource("/keys/{id}/revoke", "POST").route(web::post().to(keys::revoke)))
         .service(resource("/accounts", "GET").route(web::get().to(health::list)))
         .service(
-            resource("/accounts/{partner}/{id}/check", "POST")
-                .route(web::post().to(health::check)),
+            resource("/accounts/{partner}/{id}/check", "POST").route(web::post().to(health::check)),
         )
         .service(
             resource("/callbacks", "GET, POST")

@@ -7,7 +7,7 @@ use askama::Template;
 use serde_json::{Map, Value};
 
 use super::accounts::{self, Choice};
-use super::form::Form;
+use super::form::{Complaint, Form, is_told_at_the_form};
 use super::page::{Frame, Section, page_with, redirect};
 use super::text;
 use super::viewer::Viewer;
@@ -16,7 +16,7 @@ use crate::domain::money::Currency;
 use crate::domain::partner::Scope;
 use crate::domain::search::BulkLookup;
 use crate::domain::transaction::{Kind, Provider};
-use crate::http::{ApiError, ErrorCode, Fields, State, payment_order, start_payment};
+use crate::http::{ApiError, Fields, State, payment_order, start_payment};
 use crate::payments::Order;
 use crate::providers::payment_provider::Reply;
 
@@ -80,11 +80,9 @@ async fn details(
 ) -> Result<HttpResponse, ApiError> {
     let partner = viewer.one_partner()?;
     let value = |name: &str| form.value(name).unwrap_or_default().trim().to_owned();
-    let status = error
-        .as_ref()
-        .map_or(StatusCode::OK, |error| error.code.status());
+    let complaint = Complaint::from(error);
     page_with(
-        status,
+        complaint.status,
         &PayPage {
             frame: Frame::of(viewer, Section::Pay),
             partner: partner.name.clone(),
@@ -93,12 +91,8 @@ async fn details(
             amount: value("amount"),
             reference: value("reference"),
             description: value("description"),
-            wrong: error
-                .as_ref()
-                .and_then(|error| error.details.first())
-                .map(|detail| detail.field.clone())
-                .unwrap_or_default(),
-            problem: error.map(|error| error.text),
+            wrong: complaint.wrong,
+            problem: complaint.problem,
         },
     )
 }
@@ -176,18 +170,28 @@ pub async fn send(
     let partner = viewer.one_partner()?.id;
     let key = form.required("key")?.to_owned();
     let (order, _) = order(&state, partner, &form, &key).await?;
-    record_start(&state, &viewer, &order).await?;
-    match start_payment(&state, order).await {
-        Ok(settled) => Ok(redirect(&super::progress::path(
-            partner,
-            settled.transaction.id,
-        ))),
-        Err(error) => refused(&state, &viewer, &form, partner, error).await,
+    match start(&state, &viewer, order).await {
+        Err(error) if is_told_at_the_form(&error) => {
+            details(&state, &viewer, &form, Some(error)).await
+        }
+        other => other,
     }
 }
 
+/// Starts a payment, once, and sends the browser to the page that says how it goes; a refusal of the provider has a
+/// transaction too.
+pub async fn start(state: &State, viewer: &Viewer, order: Order) -> Result<HttpResponse, ApiError> {
+    record_start(state, viewer, &order).await?;
+    let partner = order.partner_id;
+    let id = match start_payment(state, order).await {
+        Ok(settled) => settled.transaction.id,
+        Err(error) => refused_transaction(&error).ok_or(error)?,
+    };
+    Ok(redirect(&super::progress::path(partner, id)))
+}
+
 /// On record before anything is sent; the same form again starts nothing.
-pub async fn record_start(state: &State, viewer: &Viewer, order: &Order) -> Result<(), ApiError> {
+async fn record_start(state: &State, viewer: &Viewer, order: &Order) -> Result<(), ApiError> {
     let lookup = BulkLookup {
         client_request_ids: order.client_request_id.iter().cloned().collect(),
         ..BulkLookup::default()
@@ -206,28 +210,11 @@ pub async fn record_start(state: &State, viewer: &Viewer, order: &Order) -> Resu
 }
 
 /// The transaction that the provider refused.
-pub fn refused_transaction(error: &ApiError) -> Option<TransactionId> {
+fn refused_transaction(error: &ApiError) -> Option<TransactionId> {
     let details = error.details.iter();
     details
         .filter_map(|detail| detail.words.as_ref()?.transaction_id.as_ref())
         .find_map(|id| id.parse().ok())
-}
-
-/// A refusal of the provider has a transaction, whose page says so; anything else goes back to the details.
-async fn refused(
-    state: &State,
-    viewer: &Viewer,
-    form: &Form,
-    partner: PartnerId,
-    error: ApiError,
-) -> Result<HttpResponse, ApiError> {
-    match refused_transaction(&error) {
-        Some(id) => Ok(redirect(&super::progress::path(partner, id))),
-        None if error.code.status().is_client_error() || error.code == ErrorCode::Provider => {
-            details(state, viewer, form, Some(error)).await
-        }
-        None => Err(error),
-    }
 }
 
 async fn order(

@@ -7,16 +7,16 @@ use askama::Template;
 use serde_json::{Map, Value};
 
 use super::accounts::{self, Choice};
-use super::form::Form;
-use super::page::{Frame, Section, page_with, redirect};
-use super::pay::{record_start, refused_transaction, spaced};
+use super::form::{Complaint, Form, is_told_at_the_form};
+use super::page::{Frame, Section, page_with};
+use super::pay::{spaced, start};
 use super::text;
 use super::viewer::Viewer;
 use crate::domain::identity::{PartnerId, new_uuid};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::partner::Scope;
 use crate::domain::transaction::{Kind, Provider};
-use crate::http::{ApiError, ErrorCode, Fields, State, payment_order, start_payment};
+use crate::http::{ApiError, Fields, State, payment_order};
 use crate::payments::Order;
 use crate::providers::payment_provider::{Purpose, Reply};
 
@@ -91,11 +91,9 @@ async fn details(
     let partner = viewer.one_partner()?;
     let value = |name: &str| form.value(name).unwrap_or_default().trim().to_owned();
     let chosen = form.value("purpose").unwrap_or(Purpose::Payout.as_str());
-    let status = error
-        .as_ref()
-        .map_or(StatusCode::OK, |error| error.code.status());
+    let complaint = Complaint::from(error);
     page_with(
-        status,
+        complaint.status,
         &PayOutPage {
             frame: Frame::of(viewer, Section::PayOut),
             partner: partner.name.clone(),
@@ -112,12 +110,8 @@ async fn details(
             amount: value("amount"),
             remarks: value("remarks"),
             occasion: value("occasion"),
-            wrong: error
-                .as_ref()
-                .and_then(|error| error.details.first())
-                .map(|detail| detail.field.clone())
-                .unwrap_or_default(),
-            problem: error.map(|error| error.text),
+            wrong: complaint.wrong,
+            problem: complaint.problem,
         },
     )
 }
@@ -182,26 +176,15 @@ pub async fn send(
     viewer.require(Scope::PaymentsWrite)?;
     let partner = viewer.one_partner()?.id;
     let key = form.required("key")?;
-    let order = match order(&state, partner, &form, key).await {
-        Ok(order) => order,
-        Err(error) if error.code.status().is_client_error() => {
-            return details(&state, &viewer, &form, Some(error)).await;
-        }
-        Err(error) => return Err(error),
+    let sent = async {
+        let order = order(&state, partner, &form, key).await?;
+        start(&state, &viewer, order).await
     };
-    record_start(&state, &viewer, &order).await?;
-    match start_payment(&state, order).await {
-        Ok(settled) => Ok(redirect(&super::progress::path(
-            partner,
-            settled.transaction.id,
-        ))),
-        Err(error) => match refused_transaction(&error) {
-            Some(id) => Ok(redirect(&super::progress::path(partner, id))),
-            None if error.code.status().is_client_error() || error.code == ErrorCode::Provider => {
-                details(&state, &viewer, &form, Some(error)).await
-            }
-            None => Err(error),
-        },
+    match sent.await {
+        Err(error) if is_told_at_the_form(&error) => {
+            details(&state, &viewer, &form, Some(error)).await
+        }
+        other => other,
     }
 }
 

@@ -2,13 +2,13 @@
 //! receipt is typed once more. The form carries the idempotency key, so that sent twice it takes back once.
 
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use serde_json::json;
 
-use super::form::Form;
-use super::page::{Frame, Section, page_with, redirect};
-use super::pay::{record_start, refused_transaction};
+use super::form::{Complaint, Form, is_told_at_the_form};
+use super::page::{Frame, Section, page_with};
+use super::pay::start;
 use super::rows;
 use super::text::{self, Time};
 use super::viewer::Viewer;
@@ -16,7 +16,7 @@ use crate::domain::identity::{PartnerId, TransactionId, new_uuid};
 use crate::domain::partner::Scope;
 use crate::domain::status::Status;
 use crate::domain::transaction::Transaction;
-use crate::http::{ApiError, ErrorCode, Fields, State, find_original, payment_order, start_payment};
+use crate::http::{ApiError, ErrorCode, Fields, State, find_original, payment_order};
 use crate::payments::Order;
 
 #[derive(Template)]
@@ -134,22 +134,16 @@ fn answer(
     found: Option<Found>,
     error: Option<ApiError>,
 ) -> Result<HttpResponse, ApiError> {
-    let status = error
-        .as_ref()
-        .map_or(StatusCode::OK, |error| error.code.status());
+    let complaint = Complaint::from(error);
     page_with(
-        status,
+        complaint.status,
         &ReversePage {
             frame: Frame::of(viewer, Section::Reverse),
             partner: viewer.one_partner()?.name.clone(),
             sought,
             found,
-            wrong: error
-                .as_ref()
-                .and_then(|error| error.details.first())
-                .map(|detail| detail.field.clone())
-                .unwrap_or_default(),
-            problem: error.map(|error| error.text),
+            wrong: complaint.wrong,
+            problem: complaint.problem,
         },
     )
 }
@@ -168,40 +162,20 @@ pub async fn send(
         .parse()
         .map_err(|_| ApiError::not_found("There is no such payment"))?;
     let original = state.store.find_transaction(partner, id).await?;
-    let (original, _) =
-        original.ok_or_else(|| ApiError::not_found("There is no such payment"))?;
-    let order = match order(&state, &original, &form, &key).await {
-        Ok(order) => order,
-        Err(error) => return refused(&viewer, &form, &original, key, error),
+    let (original, _) = original.ok_or_else(|| ApiError::not_found("There is no such payment"))?;
+    let sent = async {
+        let order = order(&state, &original, &form, &key).await?;
+        start(&state, &viewer, order).await
     };
-    record_start(&state, &viewer, &order).await?;
-    match start_payment(&state, order).await {
-        Ok(settled) => Ok(redirect(&super::progress::path(
-            partner,
-            settled.transaction.id,
-        ))),
-        Err(error) => match refused_transaction(&error) {
-            Some(id) => Ok(redirect(&super::progress::path(partner, id))),
-            None => refused(&viewer, &form, &original, key, error),
-        },
+    match sent.await {
+        Err(error) if is_told_at_the_form(&error) => {
+            let remarks = form.value("remarks").unwrap_or_default().trim().to_owned();
+            let found = found(&original, key.clone(), remarks);
+            let sought = found.receipt.clone();
+            answer(&viewer, sought, Some(found), Some(error))
+        }
+        other => other,
     }
-}
-
-/// The page again with what was typed, under the same key.
-fn refused(
-    viewer: &Viewer,
-    form: &Form,
-    original: &Transaction,
-    key: String,
-    error: ApiError,
-) -> Result<HttpResponse, ApiError> {
-    if !error.code.status().is_client_error() && error.code != ErrorCode::Provider {
-        return Err(error);
-    }
-    let remarks = form.value("remarks").unwrap_or_default().trim().to_owned();
-    let found = found(original, key, remarks);
-    let sought = found.receipt.clone();
-    answer(viewer, sought, Some(found), Some(error))
 }
 
 async fn order(

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
+use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use actix_web::{HttpResponse, http::StatusCode};
 use askama::Template;
 
 use super::Console;
-use super::form::Form;
+use super::form::{Complaint, Form};
 use super::page::{Frame, Notice, Section, page, page_with, redirect_with};
 use super::text::{self, Time};
 use super::viewer::Viewer;
@@ -91,7 +91,9 @@ pub fn health(endpoint: &Endpoint, backlog: Option<&EndpointBacklog>, now: Insta
         };
     }
     if let Some(at) = endpoint.failing_since {
-        let next = due.map_or_else(String::new, |at| format!(" The next try is due {}.", Time(at)));
+        let next = due.map_or_else(String::new, |at| {
+            format!(" The next try is due {}.", Time(at))
+        });
         return Health {
             tone: "failed",
             word: "failing",
@@ -107,8 +109,9 @@ pub fn health(endpoint: &Endpoint, backlog: Option<&EndpointBacklog>, now: Insta
             tone: "",
             word: "behind",
             since: Some(Time(at)),
-            sentence: "Deliveries wait longer than they should: it is slow, or its own limits are low."
-                .to_owned(),
+            sentence:
+                "Deliveries wait longer than they should: it is slow, or its own limits are low."
+                    .to_owned(),
         },
         _ => Health {
             tone: "success",
@@ -142,11 +145,9 @@ async fn listed(
         .collect();
     let now = state.clock.now();
     let value = |name: &str| form.value(name).unwrap_or_default().trim().to_owned();
-    let status = error
-        .as_ref()
-        .map_or(StatusCode::OK, |error| error.code.status());
+    let complaint = Complaint::from(error);
     page_with(
-        status,
+        complaint.status,
         &WebhooksPage {
             frame: Frame::of(viewer, Section::Webhooks),
             partner: partner.name.clone(),
@@ -161,12 +162,8 @@ async fn listed(
             url: value("url"),
             description: value("description"),
             wants_public_key: form.value("signature") == Some("v1a"),
-            wrong: error
-                .as_ref()
-                .and_then(|error| error.details.first())
-                .map(|detail| detail.field.clone())
-                .unwrap_or_default(),
-            problem: error.map(|error| error.text),
+            wrong: complaint.wrong,
+            problem: complaint.problem,
         },
     )
 }
@@ -217,8 +214,8 @@ pub async fn create(
     let partner = viewer.one_partner()?.id;
     let made = async {
         let new = new_endpoint(&form)?;
-        let made = state.endpoints.create(partner, new, &viewer.actor());
-        Ok::<_, ApiError>(made.await?)
+        let actor = viewer.actor();
+        Ok::<_, ApiError>(state.endpoints.create(partner, new, &actor).await?)
     };
     match made.await {
         Ok(made) => secret_page(&viewer, "Endpoint created", made),
@@ -235,7 +232,11 @@ fn new_endpoint(form: &Form) -> Result<NewEndpoint, ApiError> {
         if !EVENT_TYPES.contains(&sent) {
             return Err(ApiError::field(
                 "events",
-                format!("has {}; accepted are {}", quote(sent), EVENT_TYPES.join(", ")),
+                format!(
+                    "has {}; accepted are {}",
+                    quote(sent),
+                    EVENT_TYPES.join(", ")
+                ),
             ));
         }
         if !events.iter().any(|known| known == sent) {
@@ -282,7 +283,9 @@ fn secret_page(
         what: endpoint.url.clone(),
         hint: match secret {
             Some(_) => format!("Copy the secret now: it is shown this once.{before}"),
-            None => format!("The public key verifies its messages; it can be looked at any time.{before}"),
+            None => format!(
+                "The public key verifies its messages; it can be looked at any time.{before}"
+            ),
         },
         secret: secret.map(|secret| secret.to_string()),
         public_key: endpoint.public_key.clone(),

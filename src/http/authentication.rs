@@ -263,7 +263,10 @@ async fn identify(request: &HttpRequest, scope: Scope) -> Result<AuthenticatedPa
         .keys
         .find(state.store.as_ref(), state.clock.as_ref(), &key, source)
         .await?;
-    admitted(holder, scope)
+    let partner = admitted(holder, scope)?;
+    let now = state.clock.now();
+    state.keys.note_use(&state.store, partner.key_id, now).await;
+    Ok(partner)
 }
 
 /// Lets a valid key in, if it may do this.
@@ -280,8 +283,6 @@ fn admitted(holder: KeyHolder, scope: Scope) -> Result<AuthenticatedPartner, Api
             "This partner is suspended",
         ));
     }
-    let now = state.clock.now();
-    state.keys.note_use(&state.store, holder.key.id, now).await;
     Ok(AuthenticatedPartner {
         key_id: holder.key.id,
         partner: holder.partner,

@@ -45,8 +45,7 @@ pub trait OversightStore: Send + Sync + 'static {
     /// Writes down that a key was used.
     async fn record_key_use(&self, id: KeyId, at: Instant) -> Result<(), StoreError>;
     /// When the partner's keys were last used; one that never was has no line.
-    async fn list_key_uses(&self, partner: PartnerId)
-    -> Result<Vec<(KeyId, Instant)>, StoreError>;
+    async fn list_key_uses(&self, partner: PartnerId) -> Result<Vec<(KeyId, Instant)>, StoreError>;
 
     /// Keeps the balances that a provider told at once.
     async fn record_balances(

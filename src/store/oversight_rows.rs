@@ -95,7 +95,9 @@ impl AccountBalanceRow {
 }
 
 /// Of which account, what, and when.
-pub fn account_balance(row: AccountBalanceRow) -> (AccountId, Balance, crate::domain::clock::Instant) {
+pub fn account_balance(
+    row: AccountBalanceRow,
+) -> (AccountId, Balance, crate::domain::clock::Instant) {
     let balance = Balance {
         name: row.name,
         currency: row.currency,

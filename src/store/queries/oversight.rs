@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 
-use super::store::on;
 use super::super::Db;
+use super::store::on;
 use super::{Adapter, Conn};
 use crate::domain::clock::Instant;
 use crate::domain::identity::{AccountId, AuditId, CallbackId, KeyId, PartnerId};
@@ -58,10 +58,7 @@ impl OversightStore for Adapter {
         on!(self.writer, record_key_use(id, at))
     }
 
-    async fn list_key_uses(
-        &self,
-        partner: PartnerId,
-    ) -> Result<Vec<(KeyId, Instant)>, StoreError> {
+    async fn list_key_uses(&self, partner: PartnerId) -> Result<Vec<(KeyId, Instant)>, StoreError> {
         on!(self.reader, list_key_uses(partner))
     }
 
