@@ -17,11 +17,13 @@ const PAGE: i64 = 200;
 const PASSES: usize = 5;
 
 /// What one pass found.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Pass {
     resealed: u64,
     current: u64,
     changed_meanwhile: u64,
+    /// Whose values neither key opens.
+    lost: Vec<String>,
 }
 
 pub async fn run(output: JsonArguments, sources: &Sources) -> Result<(), CliError> {
@@ -45,6 +47,13 @@ pub async fn run(output: JsonArguments, sources: &Sources) -> Result<(), CliErro
     bar.end();
     let audit = Desk::audit("rekey", None, format!("{resealed} values"));
     desk.store.record_audit(audit).await?;
+    if let Some(first) = last.lost.first() {
+        return Err(CliError::Failed(format!(
+            "{first} opens with neither MASTER_KEY nor MASTER_KEY_PREVIOUS, the first of {} such values; {resealed} \
+             others were sealed anew",
+            last.lost.len()
+        )));
+    }
     if last.changed_meanwhile > 0 {
         return Err(CliError::Failed(format!(
             "{} values changed again and again; run the command once more",
@@ -90,9 +99,14 @@ async fn pass(store: &dyn Store, vault: &Vault, bar: &Progress) -> Result<Pass, 
     walk(store, async |sealed| {
         seen += 1;
         bar.stand_at(seen, || format!("{seen} sealed values"));
-        let count = match anew(vault, &sealed)? {
-            None => &mut found.current,
-            Some(by) => {
+        let owner = sealed.column.owner(sealed.row);
+        let count = match vault.reseal(&owner, &sealed.bytes) {
+            Err(_) => {
+                found.lost.push(owner);
+                return Ok(());
+            }
+            Ok(None) => &mut found.current,
+            Ok(Some(by)) => {
                 if store.replace_sealed(sealed, by).await? {
                     &mut found.resealed
                 } else {
@@ -105,15 +119,6 @@ async fn pass(store: &dyn Store, vault: &Vault, bar: &Progress) -> Result<Pass, 
     })
     .await?;
     Ok(found)
-}
-
-fn anew(vault: &Vault, sealed: &Sealed) -> Result<Option<Vec<u8>>, CliError> {
-    let owner = sealed.column.owner(sealed.row);
-    vault.reseal(&owner, &sealed.bytes).map_err(|_| {
-        CliError::Failed(format!(
-            "{owner} opens with neither MASTER_KEY nor MASTER_KEY_PREVIOUS; what was done so far stays"
-        ))
-    })
 }
 
 /// How many values only the previous key opens.

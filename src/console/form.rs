@@ -9,7 +9,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use subtle::ConstantTimeEq;
 
-use crate::http::{ApiError, ErrorCode, TEXT_MAX, quote};
+use crate::http::{ApiError, ErrorCode, checked_text, quote};
 
 /// The field that carries the token against forgery.
 pub const TOKEN_FIELD: &str = "token";
@@ -65,19 +65,9 @@ impl Form {
     /// # Errors
     /// VALIDATION_1002 for a text that is too long or has control characters.
     pub fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
-        let Some(text) = self.value(name).map(str::trim) else {
-            return Ok(None);
-        };
-        if text.chars().count() > TEXT_MAX {
-            return Err(ApiError::field(
-                name,
-                format!("is longer than {TEXT_MAX} characters"),
-            ));
-        }
-        if text.chars().any(char::is_control) {
-            return Err(ApiError::field(name, "has control characters"));
-        }
-        Ok(Some(text))
+        self.value(name)
+            .map(|text| checked_text(name, text.trim()))
+            .transpose()
     }
 
     /// A field that must be there.

@@ -9,6 +9,7 @@ use askama::Template;
 
 use super::page::{Frame, Section, page};
 use super::rows;
+use super::story;
 use super::text;
 use super::viewer::Viewer;
 use crate::domain::identity::{PartnerId, TransactionId};
@@ -75,8 +76,8 @@ pub async fn show(
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     viewer.require(Scope::StatusRead)?;
-    let ids = ids(&viewer, &path)?;
-    let transaction = find(&state, ids).await?;
+    let ids = viewer.transaction_in_path(&path)?;
+    let (transaction, _) = story::find(&state, ids).await?;
     let card = card(&state, &transaction).await?;
     page(&ProgressPage {
         frame: Frame::of(&viewer, Section::Pay),
@@ -93,11 +94,11 @@ pub async fn wait(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     viewer.require(Scope::StatusRead)?;
-    let ids = ids(&viewer, &path)?;
+    let ids = viewer.transaction_in_path(&path)?;
     let query = Query::parse(request.query_string(), &["known"])?;
     let known = query.value("known").unwrap_or_default();
     let look = async || {
-        let transaction = find(&state, ids).await?;
+        let (transaction, _) = story::find(&state, ids).await?;
         Ok::<_, ApiError>(
             if transaction.status.is_final() || rows::version(&transaction) != known {
                 Look::Enough(transaction)
@@ -109,29 +110,6 @@ pub async fn wait(
     let held = Duration::from_secs(WAIT_SECONDS);
     let transaction = state.feed.look_until(ids.0, held, look).await?;
     page(&card(&state, &transaction).await?)
-}
-
-fn ids(
-    viewer: &Viewer,
-    (partner, id): &(String, String),
-) -> Result<(PartnerId, TransactionId), ApiError> {
-    let partner = viewer.partner_in_path(partner)?;
-    let id = id
-        .parse()
-        .map_err(|_| ApiError::not_found("There is no such transaction"))?;
-    Ok((partner, id))
-}
-
-async fn find(
-    state: &State,
-    (partner, id): (PartnerId, TransactionId),
-) -> Result<Transaction, ApiError> {
-    state
-        .store
-        .find_transaction(partner, id)
-        .await?
-        .map(|(transaction, _)| transaction)
-        .ok_or_else(|| ApiError::not_found("There is no such transaction"))
 }
 
 async fn card(state: &State, transaction: &Transaction) -> Result<Card, ApiError> {

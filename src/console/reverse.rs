@@ -10,6 +10,7 @@ use super::form::{Complaint, Form, is_told_at_the_form};
 use super::page::{Frame, Section, page_with};
 use super::pay::start;
 use super::rows;
+use super::story;
 use super::text::{self, Time};
 use super::viewer::Viewer;
 use crate::domain::identity::{PartnerId, TransactionId, new_uuid};
@@ -161,8 +162,7 @@ pub async fn send(
         .required("payment")?
         .parse()
         .map_err(|_| ApiError::not_found("There is no such payment"))?;
-    let original = state.store.find_transaction(partner, id).await?;
-    let (original, _) = original.ok_or_else(|| ApiError::not_found("There is no such payment"))?;
+    let (original, _) = story::find(&state, (partner, id)).await?;
     let sent = async {
         let order = order(&state, &original, &form, &key).await?;
         start(&state, &viewer, order).await

@@ -9,7 +9,7 @@ use super::rows;
 use super::text::{self, Time};
 use super::viewer::Viewer;
 use crate::domain::delivery_record::{DeliveryRecord, DeliveryState};
-use crate::domain::identity::TransactionId;
+use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::inbox::InboxRecord;
 use crate::domain::partner::Scope;
 use crate::domain::timeline::{TimelineEntry, TimelineKind};
@@ -113,7 +113,7 @@ pub async fn show(
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     viewer.require(Scope::StatusRead)?;
-    let (transaction, timeline) = find(&state, &viewer, &path).await?;
+    let (transaction, timeline) = find(&state, viewer.transaction_in_path(&path)?).await?;
     tell(&state, &viewer, &transaction, &timeline, false).await
 }
 
@@ -125,25 +125,25 @@ pub async fn reveal(
 ) -> Result<HttpResponse, ApiError> {
     viewer.require(Scope::StatusRead)?;
     viewer.require(Scope::MsisdnReveal)?;
-    let (transaction, timeline) = find(&state, &viewer, &path).await?;
+    let (transaction, timeline) = find(&state, viewer.transaction_in_path(&path)?).await?;
     let audit = viewer.audit("msisdn.reveal", transaction.partner_id, transaction.id);
     state.store.record_audit(audit).await?;
     tell(&state, &viewer, &transaction, &timeline, true).await
 }
 
-async fn find(
+/// A transaction with its timeline.
+///
+/// # Errors
+/// NOT_FOUND_1001; the database's.
+pub async fn find(
     state: &State,
-    viewer: &Viewer,
-    (partner, id): &(String, String),
+    (partner, id): (PartnerId, TransactionId),
 ) -> Result<(Transaction, Vec<TimelineEntry>), ApiError> {
-    let partner = viewer.partner_in_path(partner)?;
-    let none = || ApiError::not_found("There is no such transaction");
-    let id: TransactionId = id.parse().map_err(|_| none())?;
     state
         .store
         .find_transaction(partner, id)
         .await?
-        .ok_or_else(none)
+        .ok_or_else(|| ApiError::not_found("There is no such transaction"))
 }
 
 async fn tell(

@@ -8,7 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::page::Notice;
-use crate::domain::identity::{KeyId, PartnerId};
+use crate::domain::identity::{KeyId, PartnerId, TransactionId};
 use crate::domain::partner::{ApiKey, Partner, Scope};
 use crate::http::{ApiError, ErrorCode};
 use crate::store::{Actor, Audit};
@@ -134,6 +134,21 @@ impl Viewer {
     /// Whether it signed in with this key.
     pub fn holds(&self, id: KeyId) -> bool {
         matches!(&self.who, Who::Key { key, .. } if key.id == id)
+    }
+
+    /// The same, with a transaction's id behind it.
+    ///
+    /// # Errors
+    /// NOT_FOUND_1001.
+    pub fn transaction_in_path(
+        &self,
+        (partner, id): &(String, String),
+    ) -> Result<(PartnerId, TransactionId), ApiError> {
+        let partner = self.partner_in_path(partner)?;
+        let id = id
+            .parse()
+            .map_err(|_| ApiError::not_found("There is no such transaction"))?;
+        Ok((partner, id))
     }
 
     /// Its name, for people.

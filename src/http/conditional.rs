@@ -62,7 +62,7 @@ impl Known {
                 };
             }
         }
-        Some(Self::Tags(tags))
+        (!tags.is_empty()).then_some(Self::Tags(tags))
     }
 }
 
@@ -111,6 +111,13 @@ mod tests {
             &["\"A\""],
         ] {
             assert!(!known(fields).has("\"a\""), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_names_nothing_has_nothing() {
+        for fields in [&[][..], &[""], &["a"], &["\"a\" \"b\""]] {
+            assert_eq!(known(fields), Known::Nothing, "{fields:?}");
         }
     }
 

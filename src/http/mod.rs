@@ -73,7 +73,7 @@ pub use polling::Polling;
 pub use rate_limit::{Bucket, Quota};
 pub use request::{
     BODY_DRAIN_MAX, BODY_MAX, BODY_TIMEOUT, Fields, Proxies, Query, TEXT_MAX, body as read_body,
-    quote,
+    checked_text, quote,
 };
 pub use status_page::StatusPage;
 pub use status_search::{Shared, decode_cursor, encode_cursor, search};

@@ -13,7 +13,7 @@ use actix_web::web::Data;
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{Duration, SecondsFormat};
+use chrono::Duration;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
@@ -96,7 +96,7 @@ pub async fn show(state: Data<State>) -> Result<HttpResponse, ApiError> {
         headline,
         class,
         facts: &reading.facts,
-        at: reading.at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        at: reading.at.format("%Y-%m-%d %H:%M:%S").to_string(),
         style: STYLE,
         refresh_seconds: REFRESH_SECONDS,
     };

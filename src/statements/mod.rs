@@ -10,6 +10,7 @@ mod compare;
 mod import;
 mod past;
 mod portal;
+mod records;
 mod sheet;
 mod source;
 
@@ -28,8 +29,9 @@ pub use columns::{COLUMNS, Column};
 pub use compare::{Comparison, Finding, Portal, compare};
 pub use import::{BATCH, Import, Summary, import};
 pub use portal::{Entry, EntryError, Standing, read_portal};
+pub use records::RECORD_MAX;
 pub use sheet::{Format, totals_object};
-pub use source::{Problem, RECORD_MAX, Source};
+pub use source::{Problem, Source};
 
 /// Rows that are read at once.
 pub const STRETCH: i64 = 1_000;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 
+use super::records::Records;
 use super::source::Problem;
 use crate::domain::money::Amount;
 
@@ -116,18 +117,12 @@ pub fn read_portal(
     file: impl Read,
     mut refused: impl FnMut(Problem),
 ) -> Result<HashMap<String, Entry>, EntryError> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(io::BufReader::new(file));
+    let mut records = Records::open(io::BufReader::new(file), false)?;
     let mut record = csv::ByteRecord::new();
     let mut entries: HashMap<String, Entry> = HashMap::new();
     let mut head: Option<Columns> = None;
     let mut above = 0;
-    while reader
-        .read_byte_record(&mut record)
-        .map_err(io::Error::from)?
-    {
+    while let Some(Ok(line)) = records.read(&mut record)? {
         let Some(columns) = &head else {
             head = self::columns(&record);
             above += 1;
@@ -136,7 +131,6 @@ pub fn read_portal(
             }
             continue;
         };
-        let line = record.position().map_or(0, csv::Position::line);
         let cell = |at: usize| {
             let bytes = record.get(at).unwrap_or_default();
             String::from_utf8_lossy(bytes).trim().to_owned()

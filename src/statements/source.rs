@@ -1,21 +1,17 @@
 //! Reading a sheet line by line: CSV or NDJSON, told apart by its first character. Memory is that of one line, whatever
 //! the file is.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
-use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
 use super::columns::COLUMNS;
+use super::records::{RECORD_MAX, Records, Uneven, skip_mark, too_long};
 use super::sheet::{COUNT, END, RECORD, TOTAL, TOTAL_OF_REVERSALS, TOTALS, TRANSACTION, unguarded};
 
-/// The longest line that is read, bytes.
-pub const RECORD_MAX: usize = 256 * 1024;
 /// How much of a wrong value is quoted, characters.
 const QUOTE_MAX: usize = 60;
-const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a line was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,11 +88,9 @@ pub enum Source<R: Read> {
     /// With a head.
     Csv {
         /// What is read.
-        reader: csv::Reader<Bounded<BufReader<R>>>,
-        /// What each column is; `None` for the two that are no transaction's.
+        records: Records<R>,
+        /// What each column is.
         names: Vec<Name>,
-        /// Bytes that may still be read for this line.
-        left: Rc<Cell<usize>>,
     },
     /// An object a line.
     Ndjson {
@@ -118,31 +112,6 @@ pub enum Name {
     Count,
 }
 
-/// Stops a line that never ends.
-pub struct Bounded<R> {
-    inner: R,
-    left: Rc<Cell<usize>>,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(into)?;
-        match self.left.get().checked_sub(read) {
-            Some(left) => self.left.set(left),
-            None => return Err(too_long()),
-        }
-        Ok(read)
-    }
-}
-
-fn too_long() -> io::Error {
-    let text = format!(
-        "a line is longer than {} KiB; is a quote left open?",
-        RECORD_MAX / 1024
-    );
-    io::Error::new(io::ErrorKind::InvalidData, text)
-}
-
 fn field_named(name: &str) -> Option<&'static str> {
     COLUMNS
         .iter()
@@ -161,9 +130,7 @@ impl<R: Read> Source<R> {
     /// If it cannot be read, or its head has a name that no column has, one twice, or not all that `required` has.
     pub fn open(inner: R, required: &[&str]) -> io::Result<Self> {
         let mut reader = BufReader::new(inner);
-        if reader.fill_buf()?.starts_with(MARK) {
-            reader.consume(MARK.len());
-        }
+        skip_mark(&mut reader)?;
         let first = reader
             .fill_buf()?
             .iter()
@@ -171,18 +138,11 @@ impl<R: Read> Source<R> {
         if first == Some(&b'{') {
             return Ok(Self::Ndjson { reader, line: 0 });
         }
-        let left = Rc::new(Cell::new(RECORD_MAX));
-        let bounded = Bounded {
-            inner: reader,
-            left: Rc::clone(&left),
-        };
-        let mut reader = csv::ReaderBuilder::new().from_reader(bounded);
-        let names = names(reader.headers().map_err(unreadable)?, required)?;
-        Ok(Self::Csv {
-            reader,
-            names,
-            left,
-        })
+        let mut records = Records::open(reader, true)?;
+        let mut head = csv::ByteRecord::new();
+        records.read(&mut head)?;
+        let names = names(&head, required)?;
+        Ok(Self::Csv { records, names })
     }
 
     /// The next line; the outer error ends the reading, the inner one is of this line alone.
@@ -191,39 +151,23 @@ impl<R: Read> Source<R> {
     /// If it cannot be read on.
     pub fn read(&mut self) -> io::Result<Option<Result<Line, Problem>>> {
         match self {
-            Self::Csv {
-                reader,
-                names,
-                left,
-            } => loop {
-                left.set(RECORD_MAX);
+            Self::Csv { records, names } => loop {
                 let mut record = csv::ByteRecord::new();
-                let line = reader.position().line();
-                match reader.read_byte_record(&mut record) {
-                    Ok(false) => return Ok(None),
-                    Ok(true) => {
-                        let line = record.position().map_or(line, csv::Position::line);
+                match records.read(&mut record)? {
+                    None => return Ok(None),
+                    Some(Ok(line)) => {
                         if let Some(read) = csv_line(&record, names, line) {
                             return Ok(Some(read));
                         }
                     }
-                    Err(error) => match error.kind() {
-                        csv::ErrorKind::UnequalLengths { pos, len, .. } => {
-                            let line = pos.as_ref().map_or(line, csv::Position::line);
-                            let accepted = format!(
-                                "the head has {} columns, and so must each line",
-                                names.len()
-                            );
-                            let sent = format!("{len} columns");
-                            return Ok(Some(Err(Problem::new(
-                                line,
-                                "line",
-                                Some(&sent),
-                                accepted,
-                            ))));
-                        }
-                        _ => return Err(unreadable(error)),
-                    },
+                    Some(Err(Uneven { line, fields })) => {
+                        let accepted = format!(
+                            "the head has {} columns, and so must each line",
+                            names.len()
+                        );
+                        let sent = format!("{fields} columns");
+                        return Ok(Some(Err(Problem::new(line, "line", Some(&sent), accepted))));
+                    }
                 }
             },
             Self::Ndjson { reader, line } => loop {
@@ -244,21 +188,11 @@ impl<R: Read> Source<R> {
     }
 }
 
-fn unreadable(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        csv::ErrorKind::Utf8 { err, .. } => io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("the head is not UTF-8: {err}"),
-        ),
-        other => io::Error::new(io::ErrorKind::InvalidData, format!("{other:?}")),
-    }
-}
-
-fn names(head: &csv::StringRecord, required: &[&str]) -> io::Result<Vec<Name>> {
+fn names(head: &csv::ByteRecord, required: &[&str]) -> io::Result<Vec<Name>> {
     let wrong = |text: String| Err(io::Error::new(io::ErrorKind::InvalidData, text));
     let mut names = Vec::with_capacity(head.len());
     for cell in head {
+        let cell = String::from_utf8_lossy(cell);
         let name = match cell.trim() {
             RECORD => Name::Record,
             COUNT => Name::Count,

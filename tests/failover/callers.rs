@@ -43,10 +43,6 @@ impl Times {
     pub fn any_since(&self, since: Instant) -> bool {
         self.0.lock().unwrap().last().is_some_and(|at| *at > since)
     }
-
-    pub fn count(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
 }
 
 /// What all callers know.
@@ -124,27 +120,26 @@ async fn call(shared: Arc<Shared>, number: usize) {
             "client_request_id": id, "conversation_id": id, "msisdn": "254712345678", "amount": "10.50",
         });
         shared
-            .until(&mut turn, &[200, 201], async |base| {
+            .until(&mut turn, &[200, 201], |base| {
                 let request = client.post(format!("{base}/api/ussd/transactions"));
-                let request = request.header("x-api-key", &shared.key).json(&register);
-                request.send().await
+                request.header("x-api-key", &shared.key).json(&register)
             })
             .await;
         shared.registered.lock().unwrap().push(id.clone());
         let body = result(&id);
         shared
-            .until(&mut turn, &[200], async |base| {
+            .until(&mut turn, &[200], |base| {
                 let request = client.post(format!("{base}{}", shared.callbacks));
-                request.json(&body).send().await
+                request.json(&body)
             })
             .await;
         shared.callback_times.now();
         shared.acknowledged.lock().unwrap().push(id.clone());
         let answer = shared
-            .until(&mut turn, &[200], async |base| {
+            .until(&mut turn, &[200], |base| {
                 let path = "/api/ussd/transaction-status?stats=none&conversation_id=";
                 let request = client.get(format!("{base}{path}{id}"));
-                request.header("x-api-key", &shared.key).send().await
+                request.header("x-api-key", &shared.key)
             })
             .await;
         shared.read_times.now();
@@ -153,10 +148,10 @@ async fn call(shared: Arc<Shared>, number: usize) {
         }
         // A later page, which a replica may answer: never without what was registered before.
         let page = shared
-            .until(&mut turn, &[200], async |base| {
+            .until(&mut turn, &[200], |base| {
                 let path = "/api/ussd/transaction-status?stats=none&limit=1&offset=1";
                 let request = client.get(format!("{base}{path}"));
-                request.header("x-api-key", &shared.key).send().await
+                request.header("x-api-key", &shared.key)
             })
             .await;
         let total = page["pagination"]["total"].as_i64();
@@ -181,12 +176,12 @@ impl Shared {
         &self,
         turn: &mut usize,
         good: &[u16],
-        send: impl AsyncFn(&str) -> reqwest::Result<reqwest::Response>,
+        request: impl Fn(&str) -> reqwest::RequestBuilder,
     ) -> Value {
         loop {
             let base = &self.bases[*turn % self.bases.len()];
             *turn += 1;
-            if let Ok(answer) = send(base).await {
+            if let Ok(answer) = request(base).send().await {
                 let status = answer.status().as_u16();
                 let waits = answer.headers().contains_key("retry-after");
                 let text = answer.text().await.unwrap_or_default();

@@ -1,6 +1,6 @@
 -- How far `copy` has come, a row a table: written in the transaction of the rows it counts, so that a copy that was
--- killed goes on where it was. `source` tells the file apart; `…_to` is the key of the last row. Online-safe: a new,
--- empty table.
+-- killed goes on where it was. `source` tells the file apart; `…_to` is the key of the last row. Safe while
+-- instances run: the table is new.
 CREATE TABLE copied_tables (
     name TEXT PRIMARY KEY,
     source TEXT NOT NULL,

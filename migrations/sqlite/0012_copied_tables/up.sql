@@ -1,4 +1,5 @@
--- How far `copy` has come, as on PostgreSQL. Only the database that is copied into has rows here.
+-- How far `copy` has come, as on PostgreSQL. Only the database that is copied into has rows here. Safe
+-- while instances run: the table is new.
 CREATE TABLE copied_tables (
     name TEXT PRIMARY KEY,
     source TEXT NOT NULL,

@@ -37,7 +37,10 @@ impl Kind {
     /// The value of a column as a row has it.
     fn written(self, dialect: Dialect, column: &str) -> String {
         match (self, dialect) {
-            (Self::Bytes, Dialect::Sqlite) => format!("lower(hex({column}))"),
+            // Of nothing at all hex makes an empty text, not nothing.
+            (Self::Bytes, Dialect::Sqlite) => {
+                format!("CASE WHEN {column} IS NOT NULL THEN lower(hex({column})) END")
+            }
             (Self::Bytes, Dialect::Postgres) => format!("encode({column}, 'hex')"),
             (_, Dialect::Sqlite) | (Self::Text | Self::Number | Self::Id, Dialect::Postgres) => {
                 column.to_owned()

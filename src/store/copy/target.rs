@@ -150,7 +150,7 @@ impl Target {
                 };
                 let kind = Kind::of(data_type).ok_or_else(|| unreadable(name))?;
                 shape.columns.push((column.clone(), kind));
-                shape.key += usize::from(*in_key == Value::from(1));
+                shape.key += usize::from(in_key.as_i64() == Some(1));
             }
             if shape.key == 0 {
                 return Err(unreadable(name));
