@@ -20,7 +20,7 @@
 //! - [`vault`] seals secrets at rest. Imports nothing of ours.
 //! - [`ingest`] is a callback's way in. Imports the above.
 //! - [`payments`] starts payments: the intent is committed, the provider called, its answer written. `accounts` connects
-//!   a partner's accounts to their providers. Imports the above.
+//!   a partner's accounts to their providers, `health` says what is wrong with one. Imports the above.
 //! - [`reconciliation`] asks providers about silent transactions, a pace an account. Imports the above.
 //! - [`statements`] writes the books: transactions out with control totals, histories in, a provider's own statement
 //!   held against the table. Imports `domain` and the traits of `store`.

@@ -1,7 +1,5 @@
 //! `key create`, `list`, `revoke`. A partner may have several keys, so that rotation has no gap.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::SecondsFormat;
 use clap::Subcommand;
 use serde_json::json;
@@ -13,14 +11,6 @@ use crate::domain::identity::{KeyId, PartnerId};
 use crate::domain::partner::{ApiKey, Scope};
 use crate::http;
 use crate::settings::{Sources, parse_duration};
-use crate::vault::random_bytes;
-
-/// What every key begins with, so that a leaked one is recognised for what it is.
-const KEY_PREFIX: &str = "us_";
-/// Random bytes of a key: 256 bits.
-const KEY_BYTES: usize = 32;
-/// Characters of a key that are kept to recognise it by.
-const VISIBLE: usize = 11;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -66,19 +56,8 @@ pub fn new_key(
     expires_at: Option<Instant>,
     now: Instant,
 ) -> Result<(ApiKey, String), CliError> {
-    let bytes = random_bytes::<KEY_BYTES>().map_err(|error| CliError::Failed(error.to_string()))?;
-    let secret = format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
-    let key = ApiKey {
-        id: KeyId::new(now),
-        partner_id,
-        prefix: secret.chars().take(VISIBLE).collect(),
-        digest: http::digest(&secret),
-        scopes,
-        expires_at,
-        revoked_at: None,
-        created_at: now,
-    };
-    Ok((key, secret))
+    http::new_key(partner_id, scopes, expires_at, now)
+        .map_err(|error| CliError::Failed(error.to_string()))
 }
 
 pub async fn run(command: KeyCommand, sources: &Sources) -> Result<(), CliError> {

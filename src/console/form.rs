@@ -4,6 +4,7 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use subtle::ConstantTimeEq;
@@ -77,6 +78,52 @@ impl Form {
         self.text(name)?
             .ok_or_else(|| ApiError::field(name, "is required"))
     }
+
+    /// Every value of a field that may be sent several times, such as ticked boxes.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(field, _)| field == name)
+            .map(|(_, value)| value.trim())
+    }
+
+    /// Whether a box was ticked.
+    pub fn is_ticked(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+}
+
+/// What is wrong with what was sent, as its page says it.
+pub struct Complaint {
+    /// The page's status.
+    pub status: StatusCode,
+    /// The sentence.
+    pub problem: Option<String>,
+    /// The field that is wrong.
+    pub wrong: String,
+}
+
+impl From<Option<ApiError>> for Complaint {
+    fn from(error: Option<ApiError>) -> Self {
+        let Some(error) = error else {
+            return Self {
+                status: StatusCode::OK,
+                problem: None,
+                wrong: String::new(),
+            };
+        };
+        let wrong = error.details.first().map(|detail| detail.field.clone());
+        Self {
+            status: error.code.status(),
+            wrong: wrong.unwrap_or_default(),
+            problem: Some(error.text),
+        }
+    }
+}
+
+/// Whether the page with the form says it: what was sent was wrong, or the provider refused it.
+pub fn is_told_at_the_form(error: &ApiError) -> bool {
+    error.code.status().is_client_error() || error.code == ErrorCode::Provider
 }
 
 impl FromRequest for Form {

@@ -8,16 +8,24 @@
 
 mod accounts;
 mod assets;
+mod audit;
+mod balance;
+mod callbacks;
 mod chart;
 mod cookie;
+mod deliveries;
 mod form;
 mod guard;
+mod health;
+mod keys;
 mod overview;
 mod page;
 mod partners;
 pub mod password;
 mod pay;
+mod pay_out;
 mod progress;
+mod reverse;
 mod rows;
 mod sign_in;
 mod story;
@@ -25,6 +33,7 @@ mod stream;
 mod text;
 mod transactions;
 mod viewer;
+mod webhooks;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,6 +49,7 @@ use crate::http::{ApiError, Places, digest, resource};
 use cookie::Cookies;
 use password::Passwords;
 
+pub use audit::PAGE as AUDIT_PAGE;
 pub use sign_in::{WRONG_PASSWORD_INTERVAL, WRONG_PASSWORDS};
 pub use stream::STREAMS_MAX;
 
@@ -102,6 +112,9 @@ pub fn routes(config: &mut ServiceConfig, console: &Data<Console>) {
                 .wrap(from_fn(guard::signed_in))
                 .wrap(from_fn(guard::present))
                 .configure(pages)
+                .configure(money_pages)
+                .configure(webhook_pages)
+                .configure(oversight_pages)
                 .default_service(web::to(no_such_page)),
         );
 }
@@ -133,6 +146,84 @@ fn pages(config: &mut ServiceConfig) {
                 .route(web::get().to(partners::list))
                 .route(web::post().to(partners::choose)),
         );
+}
+
+/// Pages that move money, or ask how much there is.
+fn money_pages(config: &mut ServiceConfig) {
+    config
+        .service(
+            resource("/pay-out", "GET, POST")
+                .route(web::get().to(pay_out::show))
+                .route(web::post().to(pay_out::send)),
+        )
+        .service(resource("/pay-out/check", "POST").route(web::post().to(pay_out::check)))
+        .service(
+            resource("/reverse", "GET, POST")
+                .route(web::get().to(reverse::show))
+                .route(web::post().to(reverse::send)),
+        )
+        .service(
+            resource("/balance", "GET, POST")
+                .route(web::get().to(balance::show))
+                .route(web::post().to(balance::refresh)),
+        )
+        .service(
+            resource("/balance/{account}/{mark}", "GET").route(web::get().to(balance::show_asked)),
+        )
+        .service(
+            resource("/balance/{account}/{mark}/wait", "GET").route(web::get().to(balance::wait)),
+        );
+}
+
+/// Webhook endpoints and their deliveries.
+fn webhook_pages(config: &mut ServiceConfig) {
+    config
+        .service(
+            resource("/webhooks", "GET, POST")
+                .route(web::get().to(webhooks::list))
+                .route(web::post().to(webhooks::create)),
+        )
+        .service(resource("/webhooks/{id}", "GET").route(web::get().to(deliveries::show)))
+        .service(resource("/webhooks/{id}/state", "POST").route(web::post().to(webhooks::change)))
+        .service(resource("/webhooks/{id}/remove", "POST").route(web::post().to(webhooks::remove)))
+        .service(
+            resource("/webhooks/{id}/rotate-secret", "POST")
+                .route(web::post().to(webhooks::rotate)),
+        )
+        .service(resource("/webhooks/{id}/test", "POST").route(web::post().to(webhooks::send_test)))
+        .service(
+            resource("/webhooks/{id}/replay", "POST")
+                .route(web::post().to(deliveries::replay_range)),
+        )
+        .service(
+            resource("/webhooks/{id}/deliveries/{delivery}/replay", "POST")
+                .route(web::post().to(deliveries::replay_one)),
+        );
+}
+
+/// Keys, accounts, callbacks that could not be understood, the audit log.
+fn oversight_pages(config: &mut ServiceConfig) {
+    config
+        .service(
+            resource("/keys", "GET, POST")
+                .route(web::get().to(keys::list))
+                .route(web::post().to(keys::create)),
+        )
+        .service(resource("/keys/{id}/revoke", "POST").route(web::post().to(keys::revoke)))
+        .service(resource("/accounts", "GET").route(web::get().to(health::list)))
+        .service(
+            resource("/accounts/{partner}/{id}/check", "POST").route(web::post().to(health::check)),
+        )
+        .service(
+            resource("/callbacks", "GET, POST")
+                .route(web::get().to(callbacks::list))
+                .route(web::post().to(callbacks::read_all_again)),
+        )
+        .service(
+            resource("/callbacks/{id}/read-again", "POST")
+                .route(web::post().to(callbacks::read_again)),
+        )
+        .service(resource("/audit", "GET").route(web::get().to(audit::list)));
 }
 
 async fn no_such_page() -> HttpResponse {

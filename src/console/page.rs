@@ -21,6 +21,22 @@ pub enum Section {
     Transactions,
     /// Asking a customer to pay.
     Pay,
+    /// Paying a customer.
+    PayOut,
+    /// Taking a payment back.
+    Reverse,
+    /// What is on the accounts.
+    Balance,
+    /// Endpoints and their deliveries.
+    Webhooks,
+    /// API keys.
+    Keys,
+    /// Accounts at the providers, and whether they work.
+    Accounts,
+    /// Callbacks that could not be understood.
+    Callbacks,
+    /// Who changed what.
+    Audit,
     /// Choosing a partner.
     Partners,
 }
@@ -34,7 +50,7 @@ enum For {
 }
 
 /// The navigation in its order: page, path, name, for whom.
-const NAVIGATION: [(Section, &str, &str, For); 4] = [
+const NAVIGATION: [(Section, &str, &str, For); 12] = [
     (
         Section::Overview,
         "/console",
@@ -52,6 +68,54 @@ const NAVIGATION: [(Section, &str, &str, For); 4] = [
         "/console/pay",
         "Pay",
         For::Scope(Scope::PaymentsWrite),
+    ),
+    (
+        Section::PayOut,
+        "/console/pay-out",
+        "Pay out",
+        For::Scope(Scope::PaymentsWrite),
+    ),
+    (
+        Section::Reverse,
+        "/console/reverse",
+        "Reverse",
+        For::Scope(Scope::PaymentsWrite),
+    ),
+    (
+        Section::Balance,
+        "/console/balance",
+        "Balance",
+        For::Scope(Scope::PaymentsWrite),
+    ),
+    (
+        Section::Webhooks,
+        "/console/webhooks",
+        "Webhooks",
+        For::Scope(Scope::WebhooksWrite),
+    ),
+    (
+        Section::Callbacks,
+        "/console/callbacks",
+        "Callbacks",
+        For::Scope(Scope::StatusRead),
+    ),
+    (
+        Section::Accounts,
+        "/console/accounts",
+        "Accounts",
+        For::Scope(Scope::PaymentsWrite),
+    ),
+    (
+        Section::Keys,
+        "/console/keys",
+        "Keys",
+        For::Scope(Scope::StatusRead),
+    ),
+    (
+        Section::Audit,
+        "/console/audit",
+        "Audit log",
+        For::Scope(Scope::StatusRead),
     ),
     (
         Section::Partners,

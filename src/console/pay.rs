@@ -7,16 +7,16 @@ use askama::Template;
 use serde_json::{Map, Value};
 
 use super::accounts::{self, Choice};
-use super::form::Form;
+use super::form::{Complaint, Form, is_told_at_the_form};
 use super::page::{Frame, Section, page_with, redirect};
 use super::text;
 use super::viewer::Viewer;
-use crate::domain::identity::{PartnerId, new_uuid};
+use crate::domain::identity::{PartnerId, TransactionId, new_uuid};
 use crate::domain::money::Currency;
 use crate::domain::partner::Scope;
 use crate::domain::search::BulkLookup;
 use crate::domain::transaction::{Kind, Provider};
-use crate::http::{ApiError, ErrorCode, Fields, State, payment_order, start_payment};
+use crate::http::{ApiError, Fields, State, payment_order, start_payment};
 use crate::payments::Order;
 use crate::providers::payment_provider::Reply;
 
@@ -80,11 +80,9 @@ async fn details(
 ) -> Result<HttpResponse, ApiError> {
     let partner = viewer.one_partner()?;
     let value = |name: &str| form.value(name).unwrap_or_default().trim().to_owned();
-    let status = error
-        .as_ref()
-        .map_or(StatusCode::OK, |error| error.code.status());
+    let complaint = Complaint::from(error);
     page_with(
-        status,
+        complaint.status,
         &PayPage {
             frame: Frame::of(viewer, Section::Pay),
             partner: partner.name.clone(),
@@ -93,12 +91,8 @@ async fn details(
             amount: value("amount"),
             reference: value("reference"),
             description: value("description"),
-            wrong: error
-                .as_ref()
-                .and_then(|error| error.details.first())
-                .map(|detail| detail.field.clone())
-                .unwrap_or_default(),
-            problem: error.map(|error| error.text),
+            wrong: complaint.wrong,
+            problem: complaint.problem,
         },
     )
 }
@@ -176,14 +170,24 @@ pub async fn send(
     let partner = viewer.one_partner()?.id;
     let key = form.required("key")?.to_owned();
     let (order, _) = order(&state, partner, &form, &key).await?;
-    record_start(&state, &viewer, &order).await?;
-    match start_payment(&state, order).await {
-        Ok(settled) => Ok(redirect(&super::progress::path(
-            partner,
-            settled.transaction.id,
-        ))),
-        Err(error) => refused(&state, &viewer, &form, partner, error).await,
+    match start(&state, &viewer, order).await {
+        Err(error) if is_told_at_the_form(&error) => {
+            details(&state, &viewer, &form, Some(error)).await
+        }
+        other => other,
     }
+}
+
+/// Starts a payment, once, and sends the browser to the page that says how it goes; a refusal of the provider has a
+/// transaction too.
+pub async fn start(state: &State, viewer: &Viewer, order: Order) -> Result<HttpResponse, ApiError> {
+    record_start(state, viewer, &order).await?;
+    let partner = order.partner_id;
+    let id = match start_payment(state, order).await {
+        Ok(settled) => settled.transaction.id,
+        Err(error) => refused_transaction(&error).ok_or(error)?,
+    };
+    Ok(redirect(&super::progress::path(partner, id)))
 }
 
 /// On record before anything is sent; the same form again starts nothing.
@@ -205,26 +209,12 @@ async fn record_start(state: &State, viewer: &Viewer, order: &Order) -> Result<(
     Ok(state.store.record_audit(audit).await?)
 }
 
-/// A refusal of the provider has a transaction, whose page says so; anything else goes back to the details.
-async fn refused(
-    state: &State,
-    viewer: &Viewer,
-    form: &Form,
-    partner: PartnerId,
-    error: ApiError,
-) -> Result<HttpResponse, ApiError> {
-    let refused = error
-        .details
-        .iter()
+/// The transaction that the provider refused.
+fn refused_transaction(error: &ApiError) -> Option<TransactionId> {
+    let details = error.details.iter();
+    details
         .filter_map(|detail| detail.words.as_ref()?.transaction_id.as_ref())
-        .find_map(|id| id.parse().ok());
-    match refused {
-        Some(id) => Ok(redirect(&super::progress::path(partner, id))),
-        None if error.code.status().is_client_error() || error.code == ErrorCode::Provider => {
-            details(state, viewer, form, Some(error)).await
-        }
-        None => Err(error),
-    }
+        .find_map(|id| id.parse().ok())
 }
 
 async fn order(
@@ -286,7 +276,7 @@ fn fees(answer: &Value, currency: &Currency) -> Vec<Fee> {
 }
 
 /// `+254 712 345 678`.
-fn spaced(number: &str) -> String {
+pub fn spaced(number: &str) -> String {
     let parts = [
         number.get(..3),
         number.get(3..6),

@@ -63,15 +63,23 @@ struct Line {
 }
 
 /// A callback as it came.
-struct Callback {
-    at: Time,
-    kind: String,
-    state: String,
-    tone: &'static str,
-    source: Option<String>,
-    note: Option<String>,
-    body: String,
-    is_cut: bool,
+pub struct Callback {
+    /// When.
+    pub at: Time,
+    /// The word of its kind.
+    pub kind: String,
+    /// What became of it.
+    pub state: String,
+    /// How that looks.
+    pub tone: &'static str,
+    /// The address it came from.
+    pub source: Option<String>,
+    /// Why that became of it.
+    pub note: Option<String>,
+    /// Its body.
+    pub body: String,
+    /// Whether the body is longer.
+    pub is_cut: bool,
 }
 
 /// A webhook on its way.
@@ -84,12 +92,18 @@ struct Delivery {
     attempts: Vec<Attempt>,
 }
 
-struct Attempt {
-    number: u32,
-    at: Time,
-    duration_ms: i64,
-    answer: String,
-    response: Option<String>,
+/// One try to deliver a webhook.
+pub struct Attempt {
+    /// 1, 2, 3, …
+    pub number: u32,
+    /// When it began.
+    pub at: Time,
+    /// How long it took, milliseconds.
+    pub duration_ms: i64,
+    /// What came back, or why nothing did.
+    pub answer: String,
+    /// The beginning of the answer's body, masked.
+    pub response: Option<String>,
 }
 
 /// The page, with the phone number masked.
@@ -283,7 +297,8 @@ fn line(entry: &TimelineEntry) -> Line {
     }
 }
 
-fn callback(record: &InboxRecord, is_revealed: bool) -> Callback {
+/// A callback for people; phone numbers are masked unless it is `is_revealed`.
+pub fn callback(record: &InboxRecord, is_revealed: bool) -> Callback {
     let shown = record.body.get(..BODY_SHOWN).unwrap_or(&record.body);
     Callback {
         at: Time(record.received_at),
@@ -306,12 +321,17 @@ fn callback(record: &InboxRecord, is_revealed: bool) -> Callback {
     }
 }
 
-fn delivery((record, url): &(DeliveryRecord, String)) -> Delivery {
-    let (state, tone) = match record.state {
+/// How a delivery stands, for people, and how that looks.
+pub fn state_name(state: DeliveryState) -> (&'static str, &'static str) {
+    match state {
         DeliveryState::Pending => ("pending", ""),
         DeliveryState::Delivered => ("delivered", "success"),
         DeliveryState::Dead => ("dead letter", "failed"),
-    };
+    }
+}
+
+fn delivery((record, url): &(DeliveryRecord, String)) -> Delivery {
+    let (state, tone) = state_name(record.state);
     Delivery {
         event: record
             .event_type
@@ -321,24 +341,29 @@ fn delivery((record, url): &(DeliveryRecord, String)) -> Delivery {
         state,
         tone,
         due: (record.state == DeliveryState::Pending).then_some(Time(record.due_at)),
-        attempts: record
-            .attempts
-            .iter()
-            .map(|attempt| Attempt {
-                number: attempt.number,
-                at: Time(attempt.at),
-                duration_ms: attempt.duration_ms,
-                answer: match (attempt.status, &attempt.error) {
-                    (Some(status), _) => status.to_string(),
-                    (None, Some(error)) => error.clone(),
-                    (None, None) => "no answer".to_owned(),
-                },
-                response: attempt
-                    .response
-                    .as_deref()
-                    .map(|response| text::masked(response.as_bytes()))
-                    .filter(|response| !response.is_empty()),
-            })
-            .collect(),
+        attempts: attempts(record),
     }
+}
+
+/// The tries of a delivery, the first first.
+pub fn attempts(record: &DeliveryRecord) -> Vec<Attempt> {
+    record
+        .attempts
+        .iter()
+        .map(|attempt| Attempt {
+            number: attempt.number,
+            at: Time(attempt.at),
+            duration_ms: attempt.duration_ms,
+            answer: match (attempt.status, &attempt.error) {
+                (Some(status), _) => status.to_string(),
+                (None, Some(error)) => error.clone(),
+                (None, None) => "no answer".to_owned(),
+            },
+            response: attempt
+                .response
+                .as_deref()
+                .map(|response| text::masked(response.as_bytes()))
+                .filter(|response| !response.is_empty()),
+        })
+        .collect()
 }

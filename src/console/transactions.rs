@@ -78,6 +78,12 @@ impl Filters {
             .any(|name| !self.value(name).is_empty())
     }
 
+    /// All of it, the place of the page too.
+    pub fn whole(&self) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.0).finish()
+    }
+
     /// Without the place of the page.
     pub fn query(&self) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -94,9 +100,7 @@ impl Filters {
     pub fn search(&self) -> Result<Search, ApiError> {
         let mut known = FILTERS.to_vec();
         known.push("cursor");
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(&self.0);
-        let mut search = search(&Query::parse(&query.finish(), &known)?)?;
+        let mut search = search(&Query::parse(&self.whole(), &known)?)?;
         search.limit = PAGE;
         search.with_statistics = false;
         Ok(search)

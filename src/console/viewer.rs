@@ -8,7 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::page::Notice;
-use crate::domain::identity::{PartnerId, TransactionId};
+use crate::domain::identity::{KeyId, PartnerId, TransactionId};
 use crate::domain::partner::{ApiKey, Partner, Scope};
 use crate::http::{ApiError, ErrorCode};
 use crate::store::{Actor, Audit};
@@ -129,6 +129,11 @@ impl Viewer {
             .ok()
             .filter(|partner| self.sees(*partner))
             .ok_or_else(|| ApiError::not_found("There is no such page"))
+    }
+
+    /// Whether it signed in with this key.
+    pub fn holds(&self, id: KeyId) -> bool {
+        matches!(&self.who, Who::Key { key, .. } if key.id == id)
     }
 
     /// The same, with a transaction's id behind it.

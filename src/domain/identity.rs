@@ -87,6 +87,8 @@ identifiers!(
     NoticeId,
     /// An operator of the console.
     OperatorId,
+    /// A line of the audit log.
+    AuditId,
 );
 
 impl TransactionId {

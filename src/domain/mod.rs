@@ -16,6 +16,7 @@ pub mod money;
 pub mod msisdn;
 pub mod notice;
 pub mod operator;
+pub mod oversight;
 pub mod overview;
 pub mod partner;
 pub mod payment;

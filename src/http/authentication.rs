@@ -2,6 +2,7 @@
 //! before the database is asked.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpMessage;
@@ -18,7 +19,7 @@ use subtle::ConstantTimeEq;
 use super::State;
 use super::error::{ApiError, ErrorCode};
 use super::places::{Places, network};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Instant};
 use crate::domain::identity::{KeyId, hex};
 use crate::domain::partner::{Partner, Scope};
 use crate::store::{KeyHolder, Store};
@@ -28,6 +29,8 @@ pub const FAILED_KEYS_PER_MINUTE: u32 = 20;
 /// How long a key is believed before the database is asked again: what is revoked stops working within 5 s.
 const KEYS_REMEMBERED_FOR: Duration = Duration::from_secs(4);
 const KEYS_REMEMBERED: u64 = 10_000;
+/// How often the use of a key is written down at most, by one process.
+pub const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 /// How long an accepted key is exempt from the limit for wrong ones.
 const ACCEPTED_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// One place is refilled in this time.
@@ -80,6 +83,8 @@ impl FromRequest for AuthenticatedPartner {
 pub struct Keys {
     known: Cache<String, KeyHolder>,
     accepted: Cache<String, ()>,
+    /// Keys whose use was written down a moment ago.
+    noted: Cache<KeyId, ()>,
     failures: Places<IpAddr>,
 }
 
@@ -93,6 +98,10 @@ impl Default for Keys {
             accepted: Cache::builder()
                 .max_capacity(KEYS_REMEMBERED)
                 .time_to_idle(ACCEPTED_REMEMBERED_FOR)
+                .build(),
+            noted: Cache::builder()
+                .max_capacity(KEYS_REMEMBERED)
+                .time_to_live(USE_NOTED_EVERY)
                 .build(),
             failures: Places::new(FAILED_KEYS_PER_MINUTE, FAILURE_INTERVAL),
         }
@@ -149,6 +158,21 @@ impl Keys {
             .await
             .map_err(|error| ApiError::clone(&error))?;
         valid(holder, clock)
+    }
+
+    /// Writes down that a key was used, if that was not done a moment ago. Nobody waits for it, and that it cannot be written
+    /// is nobody's trouble.
+    async fn note_use(&self, store: &Arc<dyn Store>, id: KeyId, now: Instant) {
+        let entry = self.noted.entry(id).or_insert_with(async {}).await;
+        if !entry.is_fresh() {
+            return;
+        }
+        let store = Arc::clone(store);
+        actix_web::rt::spawn(async move {
+            if let Err(error) = store.record_key_use(id, now).await {
+                tracing::debug!(key_id = %id, %error, "the use of a key was not written down");
+            }
+        });
     }
 
     async fn look_up(
@@ -239,7 +263,10 @@ async fn identify(request: &HttpRequest, scope: Scope) -> Result<AuthenticatedPa
         .keys
         .find(state.store.as_ref(), state.clock.as_ref(), &key, source)
         .await?;
-    admitted(holder, scope)
+    let partner = admitted(holder, scope)?;
+    let now = state.clock.now();
+    state.keys.note_use(&state.store, partner.key_id, now).await;
+    Ok(partner)
 }
 
 /// Lets a valid key in, if it may do this.

@@ -4,6 +4,7 @@
 //! Checked in this order: route (404), method (405), key (401, 403), rate (429), size (413), media type (415),
 //! content (400). So the middleware hangs on each route, not on the whole tree.
 
+mod api_key;
 mod authentication;
 mod bulk_status;
 mod callbacks;
@@ -58,12 +59,14 @@ use crate::store::Store;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
 
+pub use api_key::new_key;
 pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
 pub use error::{ApiError, ErrorCode};
 pub use expand::lines as catalogue_lines;
 pub use observe::{RequestId, observe};
 pub use operation::OPENAPI;
+pub use payments::reversal::find_original;
 pub use payments::{order as payment_order, pay as start_payment};
 pub use places::{Places, network};
 pub use polling::Polling;

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::account::Account;
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::identity::{CallbackId, PartnerId, TransactionId, hex};
+use crate::domain::inbox::InboxRecord;
 use crate::domain::ledger::{Arrival, CallbackState, Command, Outcome};
 use crate::domain::status_update::{CallbackKind, Correlation, News};
 use crate::domain::transaction::{IdField, Provider};
@@ -179,6 +180,72 @@ impl Ingest {
             ),
         };
         self.keep(partner, account, flagged, received).await
+    }
+
+    /// Reads a kept callback again that could not be understood when it came; what it says now takes effect, once.
+    /// Nothing changes while it still cannot be understood. The id that its path may have carried is not known any more:
+    /// the ids of its body must do.
+    ///
+    /// # Errors
+    /// The database's, also when somebody else read it again in the same moment.
+    pub async fn read_again(&self, kept: &InboxRecord) -> Result<CallbackState, StoreError> {
+        let Ok(kind) = kept.kind.parse::<CallbackKind>() else {
+            return Ok(CallbackState::Unreadable);
+        };
+        let news = providers::parse_callback(kind, None, &kept.body);
+        if matches!(news, News::Unreadable(_)) {
+            return Ok(CallbackState::Unreadable);
+        }
+        let partner_id = match (kept.partner_id, kind.provider()) {
+            (Some(partner), _) => Some(partner),
+            (None, Provider::Mpesa) => self.only_owner(&news).await?,
+            // Whoever has a checksum key believes nothing without it, and it cannot be checked any more.
+            (None, Provider::Clickpesa) => None,
+        };
+        let account = match (partner_id, kept.account_id) {
+            (Some(partner), Some(id)) => {
+                let accounts = self.store.list_accounts(Some(partner)).await?;
+                accounts.into_iter().find(|account| account.id == id)
+            }
+            _ => None,
+        };
+        let arrival = Arrival {
+            id: kept.id,
+            partner_id,
+            account: account.map(Arc::new),
+            provider: kind.provider(),
+            kind,
+            received_at: kept.received_at,
+            digest: hex(&Sha256::digest(&kept.body)),
+            news,
+            body: kept.body.clone(),
+            content_type: kept.content_type.clone(),
+            source: kept.source.clone(),
+            flagged: None,
+        };
+        match self
+            .store
+            .record(Command::ReadAgain(Box::new(arrival)))
+            .await?
+        {
+            Outcome::Recorded(state) => Ok(state),
+            other => Err(StoreError::Query(format!(
+                "a callback that is read again became {other:?}"
+            ))),
+        }
+    }
+
+    /// The one partner that has its ids.
+    async fn only_owner(&self, news: &News) -> Result<Option<PartnerId>, StoreError> {
+        let ids = ids(news);
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let owners = self.store.list_route_owners(Provider::Mpesa, ids).await?;
+        match owners.as_slice() {
+            [partner] => Ok(Some(*partner)),
+            _ => Ok(None),
+        }
     }
 
     async fn keep(

@@ -9,6 +9,7 @@ use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::health::{Finding, examine_account};
 use crate::domain::account::Account;
 use crate::domain::clock::Clock;
 use crate::domain::identity::{AccountId, PartnerId};
@@ -109,6 +110,12 @@ impl Accounts {
                 .time_to_idle(CLIENTS_KEPT_IDLE)
                 .build(),
         })
+    }
+
+    /// The checks of `doctor` for one account, with a real token call.
+    pub async fn examine(&self, account: &Account) -> Vec<Finding> {
+        let (vault, http) = (Some(self.vault.as_ref()), Some(&self.http));
+        examine_account(account, vault, &self.settings, http, &self.clock).await
     }
 
     /// Says where the service really listens, which `LISTEN_ADDR` with port 0 does not.

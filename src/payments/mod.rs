@@ -3,6 +3,7 @@
 
 pub mod accounts;
 mod call;
+pub mod health;
 mod order;
 mod tokens;
 

@@ -15,6 +15,8 @@ mod event_page;
 mod ledger;
 mod news_codec;
 mod notice_codec;
+mod oversight;
+mod oversight_rows;
 mod page;
 mod postgres;
 mod postgres_connect;
@@ -34,6 +36,7 @@ pub use console::{ConsoleStore, SessionHolder};
 pub use error::StoreError;
 pub use event_page::EventPage;
 pub use ledger::write::HOUR_COUNTER_SPAN;
+pub use oversight::OversightStore;
 pub use upkeep::{ERASURE_BATCH, ErasedTable, ErasureStep, Sealed, SealedColumn, Upkeep};
 
 use std::collections::HashMap;
@@ -279,7 +282,7 @@ pub struct Backlog {
 
 /// Everything the rest of the house asks of the database.
 #[async_trait]
-pub trait Store: ConsoleStore + Upkeep + Send + Sync + 'static {
+pub trait Store: ConsoleStore + OversightStore + Upkeep + Send + Sync + 'static {
     /// Carries out one command; concurrent ones share a commit. Returns after the commit.
     async fn record(&self, command: Command) -> Result<Outcome, StoreError>;
     /// Kept callbacks of payments that nobody registered before `before`, oldest first, those after `after` only.

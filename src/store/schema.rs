@@ -27,6 +27,7 @@ diesel::table! {
         expires_at -> Nullable<InstantSql>,
         revoked_at -> Nullable<InstantSql>,
         created_at -> InstantSql,
+        last_used_at -> Nullable<InstantSql>,
     }
 }
 

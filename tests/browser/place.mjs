@@ -64,7 +64,7 @@ export async function open() {
       JSON.stringify(credentials),
     );
   const certificate = join(process.env.FIXTURES, "keys/mpesa-test-certificate.pem");
-  account("mpesa", {
+  const mpesa = account("mpesa", {
     environment: "sandbox",
     shortcode: "600966",
     consumer_key: "mine",
@@ -102,7 +102,7 @@ export async function open() {
     await receiver.close();
     rmSync(folder, { recursive: true, force: true });
   };
-  return { base, simulator, partner, other, key, endpoint, receiver, api, run, end };
+  return { base, simulator, partner, other, key, mpesa, endpoint, receiver, api, run, end };
 }
 
 /** A webhook receiver: answers every post with `status`, and remembers what came. */

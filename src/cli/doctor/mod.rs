@@ -7,88 +7,15 @@ mod installation;
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::output::JsonArguments;
 use super::{CliError, Output};
 use crate::app;
 use crate::domain::clock::{Clock, SystemClock};
+use crate::payments::health::{Finding, Verdict};
 use crate::settings::{Settings, Sources};
 use crate::telemetry;
-
-/// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Verdict {
-    Ok,
-    Warning,
-    Failing,
-}
-
-impl Verdict {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Failing => "failing",
-        }
-    }
-}
-
-/// One line.
-#[derive(Debug, PartialEq, Eq)]
-struct Finding {
-    check: String,
-    verdict: Verdict,
-    why: String,
-    /// What to do; empty when nothing is.
-    remedy: String,
-}
-
-impl Finding {
-    fn new(verdict: Verdict, check: impl Into<String>, why: impl Into<String>) -> Self {
-        Self {
-            check: check.into(),
-            verdict,
-            why: why.into(),
-            remedy: String::new(),
-        }
-    }
-
-    fn ok(check: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::new(Verdict::Ok, check, why)
-    }
-
-    fn warning(check: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::new(Verdict::Warning, check, why)
-    }
-
-    fn failing(check: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::new(Verdict::Failing, check, why)
-    }
-
-    fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = remedy.into();
-        self
-    }
-
-    fn line(&self) -> String {
-        let mut line = format!("{:<8} {}: {}", self.verdict.as_str(), self.check, self.why);
-        if !self.remedy.is_empty() {
-            line.push_str("; ");
-            line.push_str(&self.remedy);
-        }
-        line
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "check": self.check,
-            "verdict": self.verdict.as_str(),
-            "why": self.why,
-            "remedy": self.remedy,
-        })
-    }
-}
 
 /// Runs every check; exit 1 if one is failing.
 pub async fn run(output: JsonArguments, sources: &Sources) -> Result<(), CliError> {

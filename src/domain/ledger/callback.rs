@@ -38,6 +38,29 @@ impl Judgement {
 impl Ledger {
     /// Keeps a callback, whatever it is, with what came of it.
     pub(super) fn receive(&mut self, arrival: Arrival) -> CallbackState {
+        let record = self.record_of(arrival);
+        let state = record.state;
+        self.changes.callbacks.push(record);
+        state
+    }
+
+    /// Does for a kept callback what would have been done when it came, had it been understood then. Its row is changed
+    /// in place, once: the store's guard refuses a row that is understood already.
+    pub(super) fn read_again(&mut self, arrival: Arrival) -> CallbackState {
+        if matches!(arrival.news, News::Unreadable(_)) {
+            return CallbackState::Unreadable;
+        }
+        let mut read = self.changes.read_again.iter();
+        if read.any(|record| record.arrival.id == arrival.id) {
+            return CallbackState::Duplicate;
+        }
+        let record = self.record_of(arrival);
+        let state = record.state;
+        self.changes.read_again.push(record);
+        state
+    }
+
+    fn record_of(&mut self, arrival: Arrival) -> CallbackRecord {
         let judgement = match (&arrival.flagged, arrival.partner_id) {
             (Some(reason), _) => {
                 Judgement::new(CallbackState::Unmatched, None).because(reason.clone())
@@ -64,13 +87,12 @@ impl Ledger {
                 news: arrival.news.clone(),
             });
         }
-        self.changes.callbacks.push(CallbackRecord {
+        CallbackRecord {
             arrival,
             state,
             transaction_id: judgement.transaction_id,
             note: judgement.note,
-        });
-        state
+        }
     }
 
     fn judge(&mut self, partner: PartnerId, arrival: &Arrival) -> Judgement {
@@ -360,6 +382,7 @@ impl Ledger {
             .changes
             .callbacks
             .iter_mut()
+            .chain(&mut self.changes.read_again)
             .find(|record| record.arrival.id == kept.id);
         match arrived_now {
             Some(record) => {

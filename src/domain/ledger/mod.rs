@@ -47,6 +47,8 @@ pub enum Command {
     Attach(Attachment),
     /// A provider told us something.
     Callback(Box<Arrival>),
+    /// A callback that could not be understood when it came was read again, and now it can.
+    ReadAgain(Box<Arrival>),
     /// Nobody claimed a payment that a kept callback tells of.
     Unclaimed(Box<Unclaimed>),
     /// A provider answered a call or a question of ours, or did not.
@@ -61,7 +63,7 @@ impl Command {
         match self {
             Self::Register(registration) => Some(registration.partner_id),
             Self::Attach(attachment) => Some(attachment.partner_id),
-            Self::Callback(arrival) => arrival.partner_id,
+            Self::Callback(arrival) | Self::ReadAgain(arrival) => arrival.partner_id,
             Self::Unclaimed(unclaimed) => Some(unclaimed.kept.partner_id),
             Self::Answered(answer) => Some(answer.partner_id),
             Self::Import(history) => Some(history.transaction.partner_id),
@@ -403,6 +405,8 @@ pub struct Changes {
     pub deliveries: Vec<NewDelivery>,
     /// Inbox rows.
     pub callbacks: Vec<CallbackRecord>,
+    /// Inbox rows that could not be understood before.
+    pub read_again: Vec<CallbackRecord>,
     /// Kept callbacks that were settled.
     pub settled: Vec<SettledCallback>,
     /// Balances.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod import;
+mod read_again;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -90,7 +91,7 @@ impl Book {
         self.lines.extend(changes.lines);
         self.deliveries.extend(changes.deliveries);
         self.last_sequences.extend(changes.last_sequences);
-        for record in changes.callbacks {
+        for record in changes.callbacks.into_iter().chain(changes.read_again) {
             self.callbacks.insert(record.arrival.id, record.state);
             if record.state == CallbackState::Waiting {
                 self.waiting.push(Waiting {

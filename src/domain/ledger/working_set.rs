@@ -75,7 +75,7 @@ impl Lookups {
                         .values
                         .extend(attachment.ids.known().map(|(_, value)| value.to_owned()));
                 }
-                Command::Callback(arrival) => {
+                Command::Callback(arrival) | Command::ReadAgain(arrival) => {
                     lookups.add_news(arrival.partner_id, &arrival.news);
                     if let (Some(partner), News::Payment(update)) =
                         (arrival.partner_id, &arrival.news)
@@ -275,6 +275,7 @@ impl Ledger {
             Command::Register(registration) => self.register(*registration),
             Command::Attach(attachment) => self.attach(&attachment),
             Command::Callback(arrival) => Outcome::Recorded(self.receive(*arrival)),
+            Command::ReadAgain(arrival) => Outcome::Recorded(self.read_again(*arrival)),
             Command::Unclaimed(unclaimed) => Outcome::Recorded(self.settle_unclaimed(*unclaimed)),
             Command::Answered(answer) => self.answered(*answer),
             Command::Import(history) => self.import(*history),

@@ -133,7 +133,6 @@ impl Writer {
 
     pub(super) fn callbacks(&mut self, changes: &Changes) {
         let mut rows = Vec::new();
-        let mut waiting = Vec::new();
         for record in &changes.callbacks {
             let arrival = &record.arrival;
             let waits = record.state == CallbackState::Waiting;
@@ -156,6 +155,11 @@ impl Writer {
                 optional(record.note.as_deref()),
                 waits.then(|| news_codec::encode(&arrival.news)).flatten(),
             ]));
+        }
+        let mut waiting = Vec::new();
+        for record in changes.callbacks.iter().chain(&changes.read_again) {
+            let arrival = &record.arrival;
+            let waits = record.state == CallbackState::Waiting;
             if let Some(partner) = arrival.partner_id.filter(|_| waits) {
                 waiting.extend(awaited(&arrival.news).into_iter().map(|value| {
                     json!([partner.to_string(), text(&value), arrival.id.to_string()])
@@ -179,6 +183,7 @@ impl Writer {
             ("news", Type::Text),
         ];
         self.insert("callbacks", &columns, rows, "");
+        self.read_again(changes);
         let columns = [
             ("partner_id", Type::Id),
             ("value", Type::Text),
@@ -186,6 +191,45 @@ impl Writer {
         ];
         self.insert("waiting_callbacks", &columns, waiting, "");
         self.settled(changes);
+    }
+
+    /// Each of them must still be as it came: of two who read one again, the second changes nothing at all.
+    fn read_again(&mut self, changes: &Changes) {
+        let rows: Vec<Value> = changes
+            .read_again
+            .iter()
+            .map(|record| {
+                let arrival = &record.arrival;
+                let waits = record.state == CallbackState::Waiting;
+                json!([
+                    arrival.id.to_string(),
+                    arrival.partner_id.map(|id| id.to_string()),
+                    record.state.as_str(),
+                    record.transaction_id.map(|id| id.to_string()),
+                    optional(record.note.as_deref()),
+                    waits.then(|| news_codec::encode(&arrival.news)).flatten(),
+                ])
+            })
+            .collect();
+        if rows.is_empty() {
+            return;
+        }
+        let count = rows.len();
+        let columns = [
+            ("id", Type::Id),
+            ("partner_id", Type::Id),
+            ("state", Type::Text),
+            ("transaction_id", Type::Id),
+            ("note", Type::Text),
+            ("news", Type::Text),
+        ];
+        let sql = format!(
+            "UPDATE callbacks SET partner_id = r.partner_id, state = r.state, transaction_id = r.transaction_id, \
+             note = r.note, news = r.news FROM {} AS r \
+             WHERE callbacks.id = r.id AND callbacks.state = 'unreadable'",
+            self.dialect.rows("$1", &columns)
+        );
+        self.push(sql, rows, Some(count));
     }
 
     fn settled(&mut self, changes: &Changes) {

@@ -10,6 +10,7 @@ mod feed;
 mod housekeeping;
 mod instances;
 mod notices;
+mod oversight;
 mod overview;
 mod partners;
 mod payments;

@@ -1,9 +1,15 @@
 //! The console over HTTP, as a browser without a script sees it.
 
+mod balance;
+mod forms;
 mod operators;
+mod oversight;
 mod pay;
+mod pay_out;
+mod reverse;
 mod sign_in;
 mod transactions;
+mod webhooks;
 
 use serde_json::Value;
 

@@ -11,7 +11,7 @@ use crate::support::paying::Paying;
 on_both_databases!(a_payment_is_sent_once_and_told_as_it_goes,);
 
 /// The value of a hidden field.
-fn hidden(page: &str, name: &str) -> String {
+pub fn hidden(page: &str, name: &str) -> String {
     let (_, rest) = page
         .split_once(&format!("name=\"{name}\" value=\""))
         .unwrap_or_else(|| panic!("no {name} in {page}"));

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use reqwest::Method;
 use ussd_status::console::password;
-use ussd_status::domain::identity::OperatorId;
+use ussd_status::domain::identity::{OperatorId, PartnerId};
 use ussd_status::domain::operator::Operator;
 
 use super::app::{Answer, TestApp};
@@ -74,6 +74,14 @@ impl<'a> Browser<'a> {
     pub async fn sign_in(&self, fields: &[(&str, &str)]) -> Answer {
         self.send_form_of("/console/sign-in", "/console/sign-in", fields)
             .await
+    }
+
+    /// Looks at one partner's things from here on, as an operator may.
+    pub async fn look_at(&self, partner: PartnerId) {
+        let partner = partner.to_string();
+        let (path, form) = ("/console/partners", [("partner", partner.as_str())]);
+        let answer = self.send_form_of(path, path, &form).await;
+        assert_eq!(answer.status.as_u16(), 303, "{}", answer.text);
     }
 
     /// The value of a cookie.

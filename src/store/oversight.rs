@@ -1,0 +1,63 @@
+//! What whoever looks after the service asks of the database: the audit log, callbacks that could not be understood, how
+//! endpoints stand, when keys were used, and balances that were told at once.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::clock::Instant;
+use crate::domain::identity::{AccountId, AuditId, CallbackId, KeyId, PartnerId};
+use crate::domain::inbox::InboxRecord;
+use crate::domain::oversight::{AuditFilter, AuditRecord, EndpointBacklog};
+use crate::domain::status_update::Balance;
+
+/// The part of the database that oversight needs.
+#[async_trait]
+pub trait OversightStore: Send + Sync + 'static {
+    /// Lines of the audit log, the newest first, those before `before` only, at most `limit`.
+    async fn list_audit(
+        &self,
+        filter: AuditFilter,
+        before: Option<AuditId>,
+        limit: i64,
+    ) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// Callbacks that could not be understood, of one partner or of all, the newest first, those before `before` only, at
+    /// most `limit`.
+    async fn list_unreadable(
+        &self,
+        partner: Option<PartnerId>,
+        before: Option<CallbackId>,
+        limit: i64,
+    ) -> Result<Vec<InboxRecord>, StoreError>;
+    /// A callback, of one partner or of anybody.
+    async fn find_callback(
+        &self,
+        partner: Option<PartnerId>,
+        id: CallbackId,
+    ) -> Result<Option<InboxRecord>, StoreError>;
+
+    /// What waits for the partner's endpoints and what was given up; an endpoint with neither has no line.
+    async fn list_endpoint_backlogs(
+        &self,
+        partner: PartnerId,
+    ) -> Result<Vec<EndpointBacklog>, StoreError>;
+
+    /// Writes down that a key was used.
+    async fn record_key_use(&self, id: KeyId, at: Instant) -> Result<(), StoreError>;
+    /// When the partner's keys were last used; one that never was has no line.
+    async fn list_key_uses(&self, partner: PartnerId) -> Result<Vec<(KeyId, Instant)>, StoreError>;
+
+    /// Keeps the balances that a provider told at once.
+    async fn record_balances(
+        &self,
+        partner: PartnerId,
+        account: AccountId,
+        balances: Vec<Balance>,
+        checked_at: Instant,
+    ) -> Result<(), StoreError>;
+    /// What the partner's accounts last reported, in one look, by account and name.
+    async fn list_all_balances(
+        &self,
+        partner: PartnerId,
+    ) -> Result<Vec<(AccountId, Balance, Instant)>, StoreError>;
+}
