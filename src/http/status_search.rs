@@ -174,8 +174,8 @@ impl<'a> News<'a> {
                 Look::NotYet((), keys)
             })
         };
-        let waited = self.state.feed.until_enough(partner, end, look).await?;
-        Ok(waited.unwrap_or_default())
+        self.state.feed.until_enough(partner, end, look).await?;
+        Ok(())
     }
 
     /// The newest match. The first look is one's own and at once: there may be an answer. Later ones came by a commit,

@@ -224,7 +224,7 @@ mod tests {
     async fn several_processes_use_one_token_and_one_more_after_it_was_refused() {
         let (home, fetches) = (Arc::new(Shared::default()), AtomicUsize::new(0));
         let caches: Vec<TokenCache> = (0..4)
-            .map(|_| TokenCache::new(Some(Arc::clone(&home) as Arc<dyn TokenHome>)))
+            .map(|_| TokenCache::new(Some(Arc::<Shared>::clone(&home))))
             .collect();
         let now = SystemClock.now();
         let fetch = || async {
@@ -252,7 +252,7 @@ mod tests {
     async fn a_failed_fetch_gives_the_right_to_fetch_back() {
         let home = Arc::new(Shared::default());
         let now = SystemClock.now();
-        let cache = TokenCache::new(Some(Arc::clone(&home) as Arc<dyn TokenHome>));
+        let cache = TokenCache::new(Some(Arc::<Shared>::clone(&home)));
         let failing = async {
             Err(TokenError::Unknown(NoAnswer {
                 reason: "no connection".to_owned(),

@@ -208,7 +208,7 @@ async fn figures_tell_providers_and_reasons_apart(db: TestStore) {
     let paid = (Provider::Mpesa, Status::Success, Some("0".to_owned()), 3);
     let open = (Provider::Clickpesa, Status::Queued, None, 1);
     assert_eq!(read(Some(partner)).await, [paid.clone(), failed.clone()]);
-    assert_eq!(read(Some(other)).await, [open.clone()]);
+    assert_eq!(read(Some(other)).await, std::slice::from_ref(&open));
     assert_eq!(read(None).await, [paid, failed, open]);
     // As if there were more of them than are looked at: of each partner its share of the newest.
     let more = format!("UPDATE counters SET n = n * {SAMPLE} WHERE period = 'hour'");

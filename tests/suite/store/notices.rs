@@ -88,7 +88,7 @@ async fn the_partners_other_endpoints_are_owed_a_notice_and_nobody_else(db: Test
         failing_since: Some(db.now()),
         disabled_at: db.now(),
     };
-    assert_eq!(told, [expected.clone()]);
+    assert_eq!(told, std::slice::from_ref(&expected));
     assert_eq!(notices(&db, partner, choosy).await, [expected]);
     for nobody in [gone_id, disabled_id, removed] {
         assert_eq!(claim(&db, partner, nobody).await, []);
