@@ -24,6 +24,8 @@ struct Bounded<R> {
     inner: R,
     left: Rc<Cell<usize>>,
     has_ended_line: bool,
+    /// What ends the last line if nothing does: the character at which the reader ends the others.
+    ending: u8,
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -36,7 +38,7 @@ impl<R: Read> Read for Bounded<R> {
                 let Some(first) = into.first_mut() else {
                     return Ok(0);
                 };
-                *first = b'\n';
+                *first = self.ending;
                 self.has_ended_line = true;
                 return Ok(1);
             }
@@ -92,6 +94,7 @@ impl<R: Read> Records<R> {
             inner,
             left: Rc::clone(&left),
             has_ended_line: true,
+            ending: if has_crlf { b'\r' } else { b'\n' },
         };
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
