@@ -28,8 +28,8 @@ impl Owner {
 const CHUNK: usize = 250_000;
 /// The newest transactions that have a timeline; older ones are past the retention of events.
 const WITH_EVENTS: usize = 500_000;
-/// Bytes on disk for each transaction with its routes and indexes, and for each that has a timeline too; as measured,
-/// rounded up, log included.
+/// Bytes on disk for each transaction with its routes and indexes, and for each that has a timeline too; an
+/// estimate on the safe side, log included.
 const BYTES: [u64; 2] = [1_800, 1_300];
 
 /// The disk that a past of so many rows takes.

@@ -140,17 +140,16 @@ fn read_password() -> Result<SecretString, CliError> {
 /// Asks at the terminal; what is typed is not shown.
 fn ask(question: &str) -> Result<SecretString, CliError> {
     let failed = |error: std::io::Error| CliError::Failed(format!("the terminal: {error}"));
-    let mut prompt = std::io::stderr().lock();
-    write!(prompt, "{question}")
-        .and_then(|()| prompt.flush())
-        .map_err(failed)?;
     let terminal = std::io::stdin();
     let shown = tcgetattr(&terminal).map_err(|error| failed(error.into()))?;
     let mut hidden = shown.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
     hidden.local_modes.insert(LocalModes::ECHONL);
+    // Hidden before it is asked for: whatever is typed from the question on counts, and none of it shows.
     tcsetattr(&terminal, OptionalActions::Flush, &hidden).map_err(|error| failed(error.into()))?;
-    let line = read_line();
+    let mut prompt = std::io::stderr().lock();
+    let asked = write!(prompt, "{question}").and_then(|()| prompt.flush());
+    let line = asked.map_err(failed).and_then(|()| read_line());
     tcsetattr(&terminal, OptionalActions::Now, &shown).map_err(|error| failed(error.into()))?;
     line
 }
