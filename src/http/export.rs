@@ -12,17 +12,6 @@ use super::request::{Query, quote};
 use super::status_search;
 use crate::statements::{Format, Statement};
 
-const PARAMETERS: [&str; 8] = [
-    "conversation_id",
-    "client_request_id",
-    "msisdn",
-    "transaction_id",
-    "status",
-    "transaction_receipt",
-    "from",
-    "to",
-];
-
 /// Counts a statement while it is written: to its end, or until its reader goes away.
 struct Writing {
     statement: Statement,
@@ -58,7 +47,7 @@ pub async fn export(
     partner: AuthenticatedPartner,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let query = Query::parse(request.query_string(), &PARAMETERS)?;
+    let query = Query::parse(request.query_string(), &status_search::FILTERS)?;
     let filter = status_search::filter(&query)?;
     let format = format(&request)?;
     let now = state.clock.now();

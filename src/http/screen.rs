@@ -15,16 +15,6 @@ use super::{expand, status_search, wait};
 use crate::domain::search::Filter;
 use crate::providers::catalogue::{Language, screen};
 
-const FILTERS: [&str; 8] = [
-    "conversation_id",
-    "client_request_id",
-    "msisdn",
-    "transaction_id",
-    "status",
-    "transaction_receipt",
-    "from",
-    "to",
-];
 const PARAMETERS: [&str; 10] = [
     "conversation_id",
     "client_request_id",
@@ -53,7 +43,7 @@ pub async fn show(
     let filter = status_search::filter(&query)?;
     if filter == Filter::default() {
         return Err(ApiError::field(
-            FILTERS.join(", "),
+            status_search::FILTERS.join(", "),
             "is required: at least one of them",
         ));
     }

@@ -23,6 +23,18 @@ use crate::domain::transaction::Transaction;
 use crate::domain::watch::WatchKey;
 use crate::feed::Look;
 
+/// The parameters that filter.
+pub const FILTERS: [&str; 8] = [
+    "conversation_id",
+    "client_request_id",
+    "msisdn",
+    "transaction_id",
+    "status",
+    "transaction_receipt",
+    "from",
+    "to",
+];
+
 /// The filters among the parameters.
 ///
 /// # Errors
