@@ -57,12 +57,12 @@ struct Options {
     /// Another build of the program, to compare with
     #[arg(long, default_value = env!("CARGO_BIN_EXE_ussd-status"))]
     binary: PathBuf,
-    /// Only these stages: reads, console, export, callbacks, webhooks, payments, instances; and, only if named, waiting
+    /// Only these stages: claim, reads, console, export, callbacks, webhooks, payments, instances; and, only if named, waiting
     /// and customers
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "reads,console,export,callbacks,webhooks,payments"
+        default_value = "claim,reads,console,export,callbacks,webhooks,payments"
     )]
     stages: Vec<String>,
     /// Given by cargo

@@ -1,6 +1,6 @@
 //! The bare databases' own bounds: the same statements through the same drivers, without our code.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use diesel::connection::{InstrumentationEvent, LoadConnection, SimpleConnection};
@@ -10,11 +10,9 @@ use diesel::row::{Field, Row};
 use diesel::sql_types::{Text, Untyped};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
-use ussd_status::domain::clock::SystemClock;
 use ussd_status::domain::search::BulkLookup;
-use ussd_status::store::{self, DatabaseLimits, StoreSettings};
 
-use super::database::{Database, SQLITE_SET_UP, block_on, connect};
+use super::database::{Database, SQLITE_SET_UP, block_on, connect, open_store};
 use super::load::Measured;
 
 /// Listens to what the store sends to look many ids up. To be called before any other connection is opened.
@@ -33,14 +31,7 @@ pub fn bulk_statement(database: &Database, partner: &str) -> String {
     })
     .unwrap();
     block_on(async {
-        let settings = StoreSettings {
-            url: database.store_url(),
-            pool_size: 1,
-            limits: DatabaseLimits::of(Duration::from_secs(60)),
-            replica: None,
-            reconcile_after: chrono::Duration::seconds(60),
-        };
-        let store = store::open(settings, Arc::new(SystemClock)).await.unwrap();
+        let store = open_store(database).await;
         let lookup = BulkLookup {
             conversation_ids: vec!["any".to_owned()],
             ..BulkLookup::default()

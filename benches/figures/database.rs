@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
@@ -11,7 +12,8 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
-use ussd_status::store::DatabaseUrl;
+use ussd_status::domain::clock::SystemClock;
+use ussd_status::store::{self, DatabaseLimits, DatabaseUrl, Store, StoreSettings};
 
 /// What the store sets on its own connections.
 pub const SQLITE_SET_UP: &str =
@@ -74,6 +76,18 @@ impl Database {
             }),
         }
     }
+}
+
+/// The service's own way to the database, with one connection.
+pub async fn open_store(database: &Database) -> Arc<dyn Store> {
+    let settings = StoreSettings {
+        url: database.store_url(),
+        pool_size: 1,
+        limits: DatabaseLimits::of(Duration::from_secs(60)),
+        replica: None,
+        reconcile_after: chrono::Duration::seconds(60),
+    };
+    store::open(settings, Arc::new(SystemClock)).await.unwrap()
 }
 
 /// Runs what is asynchronous on a runtime of its own.

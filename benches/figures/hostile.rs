@@ -30,7 +30,13 @@ pub fn backlog(run: &mut Run<'_>, service: &Service, endpoint: &str, arrivals: &
     rows::open(run.database, &run.owner, from..run.open_from);
     let cpu = service.cpu();
     let begun = Instant::now();
-    owe(run.database, &run.owner.partner, endpoint, BACKLOG);
+    owe(
+        run.database,
+        &run.owner.partner,
+        endpoint,
+        BACKLOG,
+        "pending",
+    );
     for _ in 0..BACKLOG {
         arrivals.recv_timeout(Duration::from_secs(30)).unwrap();
     }
@@ -77,7 +83,7 @@ pub fn bad_neighbours(
                 &url,
             ];
             let endpoint = text(&run.program.run(&create), "id");
-            owe(run.database, &owner.partner, &endpoint, OWED);
+            owe(run.database, &owner.partner, &endpoint, OWED, "pending");
         }
     }
     let measured = run.callback_to_webhook(service, arrivals);
@@ -98,8 +104,8 @@ pub fn bad_neighbours(
     }
 }
 
-/// Makes the newest events of a partner due at one of its endpoints, each as a delivery of its own.
-fn owe(database: &Database, partner: &str, endpoint: &str, count: usize) {
+/// Makes the newest events of a partner deliveries to one of its endpoints: pending and due, or delivered.
+pub fn owe(database: &Database, partner: &str, endpoint: &str, count: usize, state: &str) {
     let (id, now) = match database {
         Database::Sqlite(_) => ("lower(hex(randomblob(16)))", "unixepoch() * 1000000"),
         Database::Postgres(_) => ("gen_random_uuid()", "now()"),
@@ -113,9 +119,11 @@ fn owe(database: &Database, partner: &str, endpoint: &str, count: usize) {
         Database::Postgres(_) => id.to_owned(),
     };
     database.execute(&format!(
-        "INSERT INTO deliveries (partner_id, id, endpoint_id, transaction_id, sequence, state, attempts, due_at, is_leased, created_at) \
-         SELECT v.partner_id, {id}, '{endpoint}', v.transaction_id, v.sequence, 'pending', 0, {now}, false, {now} \
-         FROM transaction_events v WHERE v.partner_id = '{partner}' ORDER BY v.sequence DESC LIMIT {count}"
+        "INSERT INTO deliveries (partner_id, id, endpoint_id, transaction_id, sequence, state, attempts, due_at, is_leased, created_at, finished_at) \
+         SELECT v.partner_id, {id}, '{endpoint}', v.transaction_id, v.sequence, '{state}', 0, {now}, false, {now}, CASE WHEN '{state}' = 'pending' THEN NULL ELSE {now} END \
+         FROM transaction_events v WHERE v.partner_id = '{partner}' AND NOT EXISTS (\
+         SELECT 1 FROM deliveries d WHERE d.partner_id = v.partner_id AND d.endpoint_id = '{endpoint}' AND d.sequence = v.sequence) \
+         ORDER BY v.sequence DESC LIMIT {count}"
     ));
 }
 

@@ -55,6 +55,20 @@ impl Figure {
         (must.to_string(), aim.to_string(), verdict)
     }
 
+    /// Says on standard error that there is a figure more: the table comes at the end of a long run.
+    pub fn tell(&self) {
+        let (value, bound) = (rounded(self.value), self.bound.map(rounded));
+        let against = bound.map_or(String::new(), |bound| format!(", bound {bound}"));
+        let _ = writeln!(
+            std::io::stderr(),
+            "{} {}: {} {value} {}{against}",
+            self.database,
+            self.rows,
+            self.name,
+            self.unit
+        );
+    }
+
     fn json(&self) -> String {
         let (must, aim, verdict) = self.verdict();
         json!({

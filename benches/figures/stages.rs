@@ -1,4 +1,4 @@
-//! What is measured, in order: the start, reads, the console's pages, exports, callbacks, webhooks, payments, memory.
+//! What is measured, in order: the start, the claim, reads, the console's pages, exports, callbacks, webhooks, payments, memory.
 
 use std::ops::Range;
 use std::path::Path;
@@ -15,6 +15,8 @@ use super::rows::{self, Owner};
 use super::service::{Program, Service};
 use super::{Options, bare, payments, receiver};
 
+#[path = "claim.rs"]
+mod claim;
 #[path = "console.rs"]
 mod console;
 #[path = "export.rs"]
@@ -33,7 +35,7 @@ const POOL: usize = 8;
 /// Ids looked up at once.
 const BULK: usize = 100;
 /// Webhooks that are timed one after the other.
-const WEBHOOKS: usize = 300;
+const WEBHOOKS: usize = 1_000;
 
 struct Run<'a> {
     database: &'a Database,
@@ -95,6 +97,9 @@ pub fn run(
     let wants = |stage: &str| options.stages.iter().any(|wanted| wanted == stage);
     let sql = bare::bulk_statement(database, &run.owner.partner);
     run.starts();
+    if wants("claim") {
+        claim::claims(&mut run);
+    }
     let service = run.program.serve();
     std::thread::sleep(Duration::from_secs(1));
     let idle = service.memory("VmRSS");
@@ -153,7 +158,7 @@ impl Run<'_> {
         bound: Option<f64>,
         goal: Goal,
     ) {
-        self.figures.push(Figure {
+        let figure = Figure {
             database: self.database.name(),
             rows: self.count,
             name: name.to_owned(),
@@ -161,7 +166,9 @@ impl Run<'_> {
             unit,
             bound,
             goal,
-        });
+        };
+        figure.tell();
+        self.figures.push(figure);
     }
 
     /// The median of five starts.
@@ -215,6 +222,8 @@ impl Run<'_> {
             })
             .collect();
         self.against_constant(service, "GET by conversation id", by_id);
+        let counted = vec![self.get("limit=1")];
+        self.against_constant(service, "GET statistics", counted);
         let pages = vec![self.get("limit=50")];
         self.against_constant(service, "GET page of 50", pages);
         let lists: Vec<String> = (0..256)
