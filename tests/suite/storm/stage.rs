@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use ussd_status::domain::clock::{Clock, Instant, SystemClock};
 use ussd_status::domain::transaction::Provider;
+use ussd_status::reconciliation::LEASE;
 use ussd_status::simulator::receiver::{Fault as Misbehaviour, ReceivedWebhook, Receiver};
 use ussd_status::simulator::{
     Application, Fault, FaultPlan, Now, RunningSimulator, Simulator, SimulatorSettings,
@@ -83,14 +84,9 @@ pub struct Stage {
     master_key: String,
     arrivals: tokio::sync::Mutex<mpsc::UnboundedReceiver<ReceivedWebhook>>,
     settings: Vec<(&'static str, String)>,
-    ticking: AbortHandle,
+    /// Moves the clock.
+    ticking: Mutex<Ticking>,
     _receiver: Receiver,
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.ticking.abort();
-    }
 }
 
 fn credentials(secret: impl Fn(&str) -> String) -> (Value, Value) {
@@ -164,7 +160,8 @@ impl Stage {
         }
         // One of the two needs several attempts at first.
         receiver.set_fault(ENDPOINTS[1], Misbehaviour::Answer(503), Some(5));
-        let ticking = tick(&db, pace);
+        db.advance(SystemClock.now() - db.now());
+        let ticking = Mutex::new(Ticking::start(&db, pace));
         let stage = Self {
             db,
             simulator,
@@ -227,13 +224,16 @@ impl Stage {
     /// Waits until all is told and asked: first while everything still goes wrong, then in fair weather, then until
     /// asking ends.
     pub async fn quiet(&self) {
+        // From here on time passes in steps: a machine that is slow must not make it fly.
+        *self.ticking.lock().unwrap() = Ticking::start(&self.db, 1);
         self.simulator.until_quiet().await;
         for round in 0..8 {
             if round == 3 {
                 self.simulator.clear_faults();
             }
             self.db.advance(chrono::Duration::minutes(61));
-            let due = self.db.now();
+            // What is being asked about has an end of its lease instead: everyone must have been heard.
+            let due = self.db.now() + LEASE;
             self.until_none("due", &self.due_at(due)).await;
             self.simulator.until_quiet().await;
         }
@@ -307,20 +307,30 @@ fn now_of(db: &Arc<TestStore>) -> Now {
     Arc::new(move || clock.now())
 }
 
-/// Sets a test's clock right and lets it run.
-fn tick(db: &Arc<TestStore>, pace: i32) -> AbortHandle {
-    let clock = db.clock.clone();
-    clock.advance(SystemClock.now() - clock.now());
-    let mut last = std::time::Instant::now();
-    let ticking = tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            let passed = last.elapsed();
-            last += passed;
-            clock.advance(chrono::Duration::from_std(passed).unwrap() * pace);
-        }
-    });
-    ticking.abort_handle()
+/// A clock that runs by itself for as long as this value lives.
+struct Ticking(AbortHandle);
+
+impl Ticking {
+    /// So many times as fast as the machine's.
+    fn start(db: &TestStore, pace: i32) -> Self {
+        let clock = db.clock.clone();
+        let mut last = std::time::Instant::now();
+        let ticking = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let passed = last.elapsed();
+                last += passed;
+                clock.advance(chrono::Duration::from_std(passed).unwrap() * pace);
+            }
+        });
+        Self(ticking.abort_handle())
+    }
+}
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn lent<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
