@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use rand::seq::SliceRandom;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -17,7 +18,7 @@ use super::pace::Starts;
 use super::recorder::Recorder;
 use super::sender::Sender;
 use crate::domain::clock::{Clock, Instant};
-use crate::domain::delivery::{AttemptVerdict, DueEndpoint};
+use crate::domain::delivery::{Attempt, AttemptVerdict, DueEndpoint};
 use crate::domain::identity::{DeliveryId, EndpointId};
 use crate::instances::{Instances, Part};
 use crate::store::{Capacity, CommitNotice, Store, StoreError};
@@ -91,27 +92,33 @@ impl Dispatcher {
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut commits = Some(self.store.commits());
         self.free_leases().await;
-        let mut troubled = false;
+        let (mut may_have_more, mut trouble) = (true, Trouble::default());
         while !cancel.is_cancelled() {
-            troubled = match (self.step().await, troubled) {
-                (Ok(_), true) => {
-                    info!("webhooks are being dispatched again");
+            self.collect_ended();
+            // While that is written others are claimed and sent.
+            self.recorder.begin(record_into(&self.store));
+            if may_have_more {
+                let begun = self.begin_due().await.map(|_| ());
+                // Reading may go well while writing fails.
+                if begun.is_err() || !self.recorder.has_failed() {
+                    trouble.note(begun);
+                }
+            }
+            let pause = Duration::from_millis(rand::random_range(LOOK_AGAIN_MS));
+            may_have_more = tokio::select! {
+                () = cancel.cancelled() => break,
+                () = next_notice(&mut commits) => true,
+                Some(recorded) = self.recorder.written() => {
+                    // It may have freed the next event of a transaction, and places of an endpoint.
+                    trouble.note(recorded.map(|_| ()))
+                }
+                Some(ended) = self.sends.join_next_with_id() => {
+                    // Its place is free when it is recorded.
+                    self.collect(ended);
                     false
                 }
-                (Ok(_), false) => false,
-                (Err(_), true) => true,
-                (Err(reason), false) => {
-                    warn!(%reason, "webhooks cannot be dispatched now");
-                    true
-                }
+                () = tokio::time::sleep(pause) => true,
             };
-            let pause = Duration::from_millis(rand::random_range(LOOK_AGAIN_MS));
-            tokio::select! {
-                () = cancel.cancelled() => break,
-                () = next_notice(&mut commits) => {}
-                () = self.send_ended(), if !self.sends.is_empty() => {}
-                () = tokio::time::sleep(pause) => {}
-            }
         }
         self.finish().await;
     }
@@ -121,9 +128,7 @@ impl Dispatcher {
     /// # Errors
     /// If the database is not available; nothing is lost by that.
     pub async fn step(&mut self) -> Result<Step, StoreError> {
-        while let Some(ended) = self.sends.try_join_next_with_id() {
-            self.collect(ended);
-        }
+        self.collect_ended();
         // Recording first: it may free the next event of a transaction, and an endpoint that said 410.
         let recorded = self.record().await?;
         let started = self.begin_due().await?;
@@ -147,6 +152,12 @@ impl Dispatcher {
             Ok(0) => {}
             Ok(count) => info!(count, "webhook deliveries of the last run are due again"),
             Err(reason) => warn!(%reason, "leases of the last run run out by themselves"),
+        }
+    }
+
+    fn collect_ended(&mut self) {
+        while let Some(ended) = self.sends.try_join_next_with_id() {
+            self.collect(ended);
         }
     }
 
@@ -187,13 +198,7 @@ impl Dispatcher {
     }
 
     async fn record(&mut self) -> Result<usize, StoreError> {
-        let store = Arc::clone(&self.store);
-        self.recorder
-            .flush(|attempts| {
-                let store = Arc::clone(&store);
-                async move { store.record_attempts(attempts).await }
-            })
-            .await
+        self.recorder.flush(record_into(&self.store)).await
     }
 
     async fn begin_due(&mut self) -> Result<usize, StoreError> {
@@ -234,10 +239,7 @@ impl Dispatcher {
 
     /// What is being sent or waits to be recorded: it counts against its endpoint.
     fn held(&self) -> impl Iterator<Item = (DeliveryId, EndpointId)> {
-        self.under_way
-            .values()
-            .copied()
-            .chain(self.recorder.waiting())
+        self.under_way.values().copied().chain(self.recorder.held())
     }
 
     /// Shares the room out: every endpoint that is due and neither full nor paused gets some, none more than its own
@@ -316,6 +318,33 @@ impl Dispatcher {
                 "outcomes of webhook attempts could not be recorded: these deliveries will be made again"
             );
         }
+    }
+}
+
+/// Whether the database failed lately.
+#[derive(Default)]
+struct Trouble(bool);
+
+impl Trouble {
+    /// Says when it begins and when it ends; whether all is well.
+    fn note(&mut self, outcome: Result<(), StoreError>) -> bool {
+        match &outcome {
+            Ok(()) if self.0 => info!("webhooks are being dispatched again"),
+            Err(reason) if !self.0 => warn!(%reason, "webhooks cannot be dispatched now"),
+            _ => {}
+        }
+        self.0 = outcome.is_err();
+        outcome.is_ok()
+    }
+}
+
+fn record_into(
+    store: &Arc<dyn Store>,
+) -> impl Fn(Vec<Attempt>) -> BoxFuture<'static, Result<(), StoreError>> + use<> {
+    let store = Arc::clone(store);
+    move |attempts| {
+        let store = Arc::clone(&store);
+        Box::pin(async move { store.record_attempts(attempts).await })
     }
 }
 
