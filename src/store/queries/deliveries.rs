@@ -16,14 +16,34 @@ use crate::store::{Capacity, StoreError};
 /// through all of a partner's.
 const IS_PENDING: &str = "deliveries.state || '' = 'pending'";
 
-/// Endpoints with a delivery due; the partial index knows pending rows only.
+/// Endpoints with a delivery due. Endpoints and pending rows may be many, endpoints with a pending row are few: the index
+/// of pending rows is read by leaps, from the earliest due of one endpoint to that of the next.
 pub fn due_endpoints(now: Instant) -> Statement {
-    Statement::new(
-        "SELECT e.partner_id, e.id AS endpoint_id, e.concurrency, e.rate_per_second FROM endpoints e \
-         WHERE e.disabled_at IS NULL AND e.removed_at IS NULL AND EXISTS (\
-         SELECT 1 FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
-         AND d.state = 'pending' AND d.due_at <= $1)",
-    )
+    let first = "SELECT d.partner_id, d.endpoint_id, d.due_at FROM deliveries d WHERE d.state = 'pending' \
+         ORDER BY d.partner_id, d.endpoint_id, d.due_at LIMIT 1";
+    // SQLite has no LATERAL, and compares pairs by their first part only when it looks for the place to go on.
+    let next = match DIALECT {
+        Dialect::Postgres => {
+            "CROSS JOIN LATERAL (\
+             SELECT d.partner_id, d.endpoint_id, d.due_at FROM deliveries d WHERE d.state = 'pending' \
+             AND (d.partner_id, d.endpoint_id) > (p.partner_id, p.endpoint_id) \
+             ORDER BY d.partner_id, d.endpoint_id, d.due_at LIMIT 1) n"
+        }
+        Dialect::Sqlite => {
+            "CROSS JOIN deliveries n ON n.rowid = COALESCE(\
+             (SELECT d.rowid FROM deliveries d WHERE d.state = 'pending' AND d.partner_id = p.partner_id \
+             AND d.endpoint_id > p.endpoint_id ORDER BY d.endpoint_id, d.due_at LIMIT 1), \
+             (SELECT d.rowid FROM deliveries d WHERE d.state = 'pending' AND d.partner_id > p.partner_id \
+             ORDER BY d.partner_id, d.endpoint_id, d.due_at LIMIT 1))"
+        }
+    };
+    Statement::new(format!(
+        "WITH RECURSIVE pending (partner_id, endpoint_id, due_at) AS (SELECT * FROM ({first}) AS f \
+         UNION ALL SELECT n.partner_id, n.endpoint_id, n.due_at FROM pending p {next}) \
+         SELECT e.partner_id, e.id AS endpoint_id, e.concurrency, e.rate_per_second \
+         FROM pending p JOIN endpoints e ON e.id = p.endpoint_id \
+         WHERE p.due_at <= $1 AND e.disabled_at IS NULL AND e.removed_at IS NULL"
+    ))
     .bind(Bind::At(At(now)))
 }
 
@@ -60,25 +80,26 @@ pub fn claim(capacities: &[Capacity], now: Instant) -> Statement {
     let enabled = format!(
         "{wanted} w JOIN endpoints e ON e.id = w.endpoint_id AND e.disabled_at IS NULL AND e.removed_at IS NULL"
     );
-    // SQLite has no LATERAL, and no outer column in a LIMIT: each endpoint gives as many as any may take, and of those
-    // stay as many as it may take.
-    let chosen = match DIALECT {
+    // PostgreSQL gets their places: it takes the limits for thousands, and would look for their keys among all that was ever
+    // delivered. SQLite has no LATERAL, and no outer column in a LIMIT: each endpoint gives as many as any may take, and of
+    // those stay as many as it may take.
+    let is_chosen = match DIALECT {
         Dialect::Postgres => format!(
-            "SELECT o.partner_id, o.id FROM {enabled} CROSS JOIN LATERAL (\
-             SELECT d.partner_id, d.id FROM deliveries d WHERE {due} LIMIT w.free) o"
+            "ctid = ANY (ARRAY(SELECT o.place FROM {enabled} CROSS JOIN LATERAL (\
+             SELECT d.ctid AS place FROM deliveries d WHERE {due} LIMIT w.free) o))"
         ),
         Dialect::Sqlite => format!(
-            "SELECT partner_id, id FROM (SELECT o.partner_id, o.id, w.free, \
+            "(partner_id, id) IN (SELECT partner_id, id FROM (SELECT o.partner_id, o.id, w.free, \
              ROW_NUMBER() OVER (PARTITION BY o.endpoint_id ORDER BY o.due_at, o.sequence) AS place \
              FROM {enabled} CROSS JOIN deliveries o WHERE o.rowid IN (\
-             SELECT d.rowid FROM deliveries d WHERE {due} LIMIT $5)) ranked WHERE place <= free"
+             SELECT d.rowid FROM deliveries d WHERE {due} LIMIT $5)) ranked WHERE place <= free)"
         ),
     };
     let most = capacities.iter().map(|capacity| capacity.free).max();
     // The row's own predicate stands again outside the subselect, so that two claimers never take the same row.
     Statement::new(format!(
         "UPDATE deliveries SET due_at = $3, is_leased = true WHERE {IS_PENDING} AND due_at <= $2 \
-         AND (partner_id, id) IN ({chosen}) RETURNING id, sequence"
+         AND {is_chosen} RETURNING id, sequence"
     ))
     .text(Value::from(rows).to_string())
     .bind(Bind::At(At(now)))

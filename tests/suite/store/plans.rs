@@ -301,6 +301,11 @@ fn heard(placeholder: char) -> Vec<String> {
         .collect()
 }
 
+/// Who has something due is found by leaps through an index, and the first one needs no condition.
+fn is_first_of_its_index(sql: &str, step: &str) -> bool {
+    sql.starts_with("WITH RECURSIVE pending") && step.contains("deliveries_to_send")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_statement_of_sqlite_walks_a_big_table() {
     listen();
@@ -315,7 +320,7 @@ async fn no_statement_of_sqlite_walks_a_big_table() {
         for step in &plan {
             let scanned = step.strip_prefix("SCAN ").unwrap_or_default();
             by_age += i32::from(step.contains("transactions_by_age"));
-            let walks = is_big(scanned, &sql)
+            let walks = (is_big(scanned, &sql) && !is_first_of_its_index(&sql, step))
                 || (step.contains("_autoindex_transactions_1 (partner_id=?)"))
                 || (by_age > 2 && ID_FILTERS.iter().any(|filter| sql.contains(filter)));
             // Of a key's first columns alone there are as many rows as payments under way.
@@ -354,7 +359,8 @@ async fn no_statement_of_postgres_walks_a_big_table() {
             let walks = scanned.is_some_and(|name| BIG.contains(&name))
                 && !plan
                     .get(at + 1)
-                    .is_some_and(|next| next.contains("Index Cond"));
+                    .is_some_and(|next| next.contains("Index Cond") || next.contains("TID Cond"))
+                && !is_first_of_its_index(&sql, step);
             assert!(!walks, "{sql}\n{}", plan.join("\n"));
         }
     }
@@ -475,9 +481,18 @@ async fn postgres_finds_what_is_due_among_many() {
     what_is_due_is_found_among_many(&TestStore::postgres().await).await;
 }
 
-/// What is due is claimed without a look at what was delivered, by the planner's own choice and with its own figures.
+/// Whether deliveries are put in order after they were found. What SQLite then ranks is as many as are taken.
+fn sorts_what_is_due(plan: &[String]) -> bool {
+    let sorts =
+        |step: &String| step.contains("RIGHT PART OF ORDER BY") || step.contains("Sort Key: d.");
+    plan.iter().any(sorts)
+}
+
+/// What is due is claimed without a look at what was delivered, and without sorting all that is due, by the planner's own
+/// choice and with its own figures.
 async fn a_claim_reads_no_delivered_row(db: &TestStore) {
-    const DELIVERED: usize = 20_000;
+    /// Other deliveries, every fourth of them due too.
+    const OTHERS: usize = 20_000;
     let partner = db.partner().await;
     let endpoint = db.endpoint(partner, &[]).await;
     let done = db.register(registration(partner, "done")).await;
@@ -490,9 +505,10 @@ async fn a_claim_reads_no_delivered_row(db: &TestStore) {
     db.execute(&format!(
         "UPDATE deliveries SET state = 'delivered', finished_at = due_at; \
          INSERT INTO deliveries (partner_id, id, endpoint_id, transaction_id, sequence, state, attempts, due_at, is_leased, created_at, finished_at) \
-         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {DELIVERED}) \
-         SELECT partner_id, ('01a1fc70-0000-7000-8000-' || {number}){cast}, endpoint_id, transaction_id, 1000 + i, state, 1, due_at, \
-         is_leased, created_at, finished_at FROM n CROSS JOIN deliveries WHERE transaction_id = '{}'",
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {OTHERS}) \
+         SELECT partner_id, ('01a1fc70-0000-7000-8000-' || {number}){cast}, endpoint_id, transaction_id, 1000 + i, \
+         CASE WHEN i % 4 = 0 THEN 'pending' ELSE state END, 1, due_at, \
+         is_leased, created_at, CASE WHEN i % 4 = 0 THEN NULL ELSE finished_at END FROM n CROSS JOIN deliveries WHERE transaction_id = '{}'",
         done.id
     ))
     .await;
@@ -537,13 +553,13 @@ async fn a_claim_reads_no_delivered_row(db: &TestStore) {
             db.explain(&sql).await
         };
         let text = plan.join("\n");
-        // Both know pending rows only.
-        let indexes = ["deliveries_due", "deliveries_in_order"];
-        let is_found = indexes.iter().any(|index| text.contains(index));
-        assert!(is_found, "{sql}\n{text}");
+        // It knows pending rows only, in the order in which they are taken.
+        assert!(text.contains("deliveries_to_send"), "{sql}\n{text}");
+        assert!(!sorts_what_is_due(&plan), "{sql}\n{text}");
         for step in plan {
+            // SQLite says so too of the very first row of an index.
             let walks = step.contains("Seq Scan on deliveries")
-                || step.trim_start().starts_with("SCAN d")
+                || step.trim_start().starts_with("SCAN d") && !step.contains("deliveries_to_send")
                 || step.contains("_autoindex_deliveries_1 (partner_id=?)");
             assert!(!walks, "{sql}\n{text}");
         }
@@ -628,8 +644,8 @@ async fn what_is_asked_most_is_found_by_its_index(db: &TestStore) {
                 "UPDATE deliveries SET due_at",
             ],
             [
-                "deliveries_due (partner_id=? AND endpoint_id=?",
-                "deliveries_due",
+                "deliveries_to_send (partner_id=? AND endpoint_id=?",
+                "deliveries_to_send",
             ],
         ),
     ];
