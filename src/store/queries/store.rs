@@ -17,7 +17,7 @@ use super::{
     replay, tokens,
 };
 use crate::domain::account::Account;
-use crate::domain::allowance::{Allowance, Standing};
+use crate::domain::allowance::{Allowance, Caller, Standing};
 use crate::domain::clock::Instant;
 use crate::domain::completion::Completion;
 use crate::domain::delivery::{
@@ -668,17 +668,27 @@ impl Store for Adapter {
 
     async fn take_allowance(
         &self,
-        key: KeyId,
+        caller: Caller,
         bucket: &'static str,
         allowance: Allowance,
     ) -> Result<Standing, StoreError> {
         let rows = self
-            .rows::<StandingRow, _>(instances::take(key, bucket, allowance))
+            .rows::<StandingRow, _>(instances::take(caller, bucket, allowance))
             .await?;
         rows.into_iter()
             .next()
             .map(Standing::from)
             .ok_or_else(|| StoreError::Query("the request was not counted".to_owned()))
+    }
+
+    async fn give_allowance_back(
+        &self,
+        caller: Caller,
+        bucket: &'static str,
+        allowance: Allowance,
+    ) -> Result<(), StoreError> {
+        let statement = instances::give_back(caller, bucket, allowance);
+        self.execute_and_count(vec![statement]).await.map(drop)
     }
 
     async fn remove_expired(&self, retention: Retention) -> Result<u64, StoreError> {
