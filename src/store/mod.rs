@@ -48,6 +48,7 @@ use tokio::sync::broadcast;
 
 use crate::domain::account::Account;
 use crate::domain::allowance::{Allowance, Caller, Standing};
+use crate::domain::asking::AskLease;
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::completion::Completion;
 use crate::domain::delivery::{
@@ -386,6 +387,13 @@ pub trait Store: ConsoleStore + OversightStore + Upkeep + Send + Sync + 'static 
         now: Instant,
         until: Instant,
     ) -> Result<Vec<Transaction>, StoreError>;
+    /// Prolongs these leases to `until`; which of them. What has changed since it was taken, by news or by somebody else's
+    /// lease, stays as it is.
+    async fn renew_questions(
+        &self,
+        held: Vec<AskLease>,
+        until: Instant,
+    ) -> Result<Vec<TransactionId>, StoreError>;
     /// The transactions that are asked about no more, of one partner or of all, newest first, and since when.
     async fn list_stuck(
         &self,

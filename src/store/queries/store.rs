@@ -18,6 +18,7 @@ use super::{
 };
 use crate::domain::account::Account;
 use crate::domain::allowance::{Allowance, Caller, Standing};
+use crate::domain::asking::AskLease;
 use crate::domain::clock::Instant;
 use crate::domain::completion::Completion;
 use crate::domain::delivery::{
@@ -374,6 +375,14 @@ impl Store for Adapter {
             self.writer,
             payments::claim_questions(partner, limit, now, until)
         )
+    }
+
+    async fn renew_questions(
+        &self,
+        held: Vec<AskLease>,
+        until: Instant,
+    ) -> Result<Vec<TransactionId>, StoreError> {
+        on!(self.writer, payments::renew_questions(&held, until))
     }
 
     async fn list_stuck(
