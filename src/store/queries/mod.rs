@@ -9,6 +9,7 @@ mod erasure;
 mod feed;
 mod housekeeping;
 mod instances;
+mod migrations;
 mod notices;
 mod oversight;
 mod overview;
