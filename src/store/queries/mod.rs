@@ -6,6 +6,7 @@ mod console;
 mod deliveries;
 mod endpoints;
 mod erasure;
+mod erasure_place;
 mod feed;
 mod housekeeping;
 mod instances;
