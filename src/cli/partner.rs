@@ -45,6 +45,10 @@ pub enum PartnerCommand {
         output: JsonArguments,
     },
     /// Blank a phone number in everything that is kept for a partner
+    ///
+    /// Ids stay as they are, and the command says how many hold the number's digits: M-Pesa's newer CheckoutRequestIDs
+    /// end in them. The provider, late callbacks and the partner's own books know a payment by its id; without it nobody
+    /// could tell any more which one it was. Whatever may still change keeps the number too, until it is final.
     EraseMsisdn {
         /// The partner
         #[arg(long)]

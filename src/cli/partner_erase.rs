@@ -27,7 +27,7 @@ pub async fn run(
     desk.store.record_audit(audit).await?;
     let bar = Progress::new(None);
     let (mut erased, mut lines) = (Map::new(), Vec::new());
-    let mut open = 0;
+    let (mut open, mut ids) = (0, 0);
     for table in ErasedTable::ALL {
         let name = word(table);
         let (mut count, mut from, mut steps) = (0, None, 0);
@@ -37,6 +37,7 @@ pub async fn run(
                 .erase_msisdn(partner, erasure.clone(), table, from)
                 .await?;
             count += step.erased;
+            ids += step.ids;
             if table == ErasedTable::Transactions {
                 open += step.kept;
             }
@@ -62,10 +63,17 @@ pub async fn run(
              command again when they are final"
         )
     });
+    if ids > 0 {
+        lines.push(format!(
+            "{ids} transactions keep an id with the number's digits in it, here and in the callbacks and events that name \
+             it: the provider and the partner know them by it"
+        ));
+    }
     Output::answer(
         output.json,
         &json!({
-            "id": partner.to_string(), "msisdn": msisdn.masked(), "erased": erased, "open": open, "done": open == 0,
+            "id": partner.to_string(), "msisdn": msisdn.masked(), "erased": erased, "open": open, "ids_kept": ids,
+            "done": open == 0,
         }),
         &lines,
     );

@@ -137,10 +137,7 @@ struct SignedIn {
 }
 
 async fn by_key(state: &State, key: &str, source: Option<IpAddr>) -> Result<SignedIn, ApiError> {
-    let holder = state
-        .keys
-        .find(state.store.as_ref(), state.clock.as_ref(), key, source)
-        .await?;
+    let holder = state.keys.find(state, key, source).await?;
     if holder.partner.suspended {
         return Err(ApiError::new(
             ErrorCode::Forbidden,

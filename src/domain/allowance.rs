@@ -1,10 +1,37 @@
 //! A quota of requests as GCRA counts it: the whole quota at once, refilled evenly. One instant a key says everything:
 //! when its quota is whole again. The same numbers whether one process counts or a database for many.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::identity::KeyId;
 
 /// The window that quotas are stated for.
 pub const WINDOW: Duration = Duration::from_secs(60);
+
+/// Whose requests are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// Whoever has this key.
+    Key(KeyId),
+    /// Whoever calls from this address, or from the network it stands for.
+    Address(IpAddr),
+}
+
+impl Caller {
+    /// What tells it from others that are counted for the same. An address is as long as an id.
+    pub fn id(self) -> Uuid {
+        match self {
+            Self::Key(key) => key.0,
+            Self::Address(IpAddr::V4(address)) => {
+                Uuid::from_u128(u128::from(address.to_ipv6_mapped()))
+            }
+            Self::Address(IpAddr::V6(address)) => Uuid::from_u128(u128::from(address)),
+        }
+    }
+}
 
 /// So many requests a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +132,14 @@ mod tests {
             Duration::from_millis(600)
         );
         assert_eq!(allowance.remaining(standing(true, 0)), 100);
+    }
+
+    #[test]
+    fn an_address_is_the_same_caller_in_either_form() {
+        let id = |text: &str| Caller::Address(text.parse().unwrap()).id();
+        assert_eq!(id("192.0.2.1"), id("::ffff:192.0.2.1"));
+        assert_ne!(id("192.0.2.1"), id("192.0.2.2"));
+        assert_ne!(id("2001:db8::"), id("2001:db8:1::"));
     }
 
     #[test]

@@ -4,6 +4,18 @@
 use chrono::Duration;
 
 use super::clock::Instant;
+use super::identity::{PartnerId, TransactionId};
+
+/// A transaction that somebody took to be asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskLease {
+    /// Whose it is.
+    pub partner_id: PartnerId,
+    /// Which.
+    pub transaction_id: TransactionId,
+    /// Until when nobody else takes it.
+    pub until: Instant,
+}
 
 /// When to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,14 +18,12 @@ use subtle::ConstantTimeEq;
 
 use super::State;
 use super::error::{ApiError, ErrorCode};
-use super::places::{Places, network};
+use super::wrong_keys::WrongKeys;
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::identity::{KeyId, hex};
 use crate::domain::partner::{Partner, Scope};
 use crate::store::{KeyHolder, Store};
 
-/// Wrong keys from one address: this many at once, refilled at that rate a minute.
-pub const FAILED_KEYS_PER_MINUTE: u32 = 20;
 /// How long a key is believed before the database is asked again: what is revoked stops working within 5 s.
 const KEYS_REMEMBERED_FOR: Duration = Duration::from_secs(4);
 const KEYS_REMEMBERED: u64 = 10_000;
@@ -33,8 +31,6 @@ const KEYS_REMEMBERED: u64 = 10_000;
 pub const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 /// How long an accepted key is exempt from the limit for wrong ones.
 const ACCEPTED_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
-/// One place is refilled in this time.
-const FAILURE_INTERVAL: Duration = Duration::from_millis(3_000);
 /// Longer texts are no keys of ours, and are not hashed.
 const KEY_MAX: usize = 256;
 
@@ -52,10 +48,7 @@ impl AuthenticatedPartner {
     /// Whether the key would be let in again, as the database has it a few seconds ago at most. That the database is
     /// away says nothing of the key.
     pub async fn is_still_admitted(&self, state: &State, scope: Scope) -> bool {
-        let (store, clock) = (state.store.as_ref(), state.clock.as_ref());
-        let holder = state
-            .keys
-            .find_digest(store, clock, self.digest.clone(), None);
+        let holder = state.keys.find_digest(state, self.digest.clone(), None);
         match holder.await.and_then(|holder| admitted(holder, scope)) {
             Ok(_) => true,
             Err(error) => !matches!(error.code, ErrorCode::KeyInvalid | ErrorCode::Forbidden),
@@ -85,7 +78,7 @@ pub struct Keys {
     accepted: Cache<String, ()>,
     /// Keys whose use was written down a moment ago.
     noted: Cache<KeyId, ()>,
-    failures: Places<IpAddr>,
+    wrong: WrongKeys,
 }
 
 impl Default for Keys {
@@ -103,61 +96,42 @@ impl Default for Keys {
                 .max_capacity(KEYS_REMEMBERED)
                 .time_to_live(USE_NOTED_EVERY)
                 .build(),
-            failures: Places::new(FAILED_KEYS_PER_MINUTE, FAILURE_INTERVAL),
+            wrong: WrongKeys::default(),
         }
     }
 }
 
 impl Keys {
-    /// An IPv6 caller is known by its network; a connection without an address is not limited.
-    fn reserve(&self, source: Option<IpAddr>) -> Result<(), ApiError> {
-        match source {
-            Some(address) => self
-                .failures
-                .reserve(network(address))
-                .map_err(ApiError::too_many),
-            None => Ok(()),
-        }
-    }
-
-    fn give_back(&self, source: Option<IpAddr>) {
-        if let Some(address) = source {
-            self.failures.give_back(&network(address));
-        }
-    }
-
     /// The holder of `key`.
     ///
     /// # Errors
     /// AUTH_1002, RATE_1001, or the database's.
     pub async fn find(
         &self,
-        store: &dyn Store,
-        clock: &dyn Clock,
+        state: &State,
         key: &str,
         source: Option<IpAddr>,
     ) -> Result<KeyHolder, ApiError> {
         if key.len() > KEY_MAX {
-            self.reserve(source)?;
+            let _its_own_fault = self.wrong.reserve(state, source).await?;
             return Err(invalid());
         }
-        self.find_digest(store, clock, digest(key), source).await
+        self.find_digest(state, digest(key), source).await
     }
 
     async fn find_digest(
         &self,
-        store: &dyn Store,
-        clock: &dyn Clock,
+        state: &State,
         digest: String,
         source: Option<IpAddr>,
     ) -> Result<KeyHolder, ApiError> {
         // Requests that come at once with one key wait for one look-up, and take one place among the failures.
         let holder = self
             .known
-            .try_get_with(digest.clone(), self.look_up(store, clock, digest, source))
+            .try_get_with(digest.clone(), self.look_up(state, digest, source))
             .await
             .map_err(|error| ApiError::clone(&error))?;
-        valid(holder, clock)
+        valid(holder, state.clock.as_ref())
     }
 
     /// Writes down that a key was used, if that was not done a moment ago. Nobody waits for it, and that it cannot be written
@@ -177,17 +151,17 @@ impl Keys {
 
     async fn look_up(
         &self,
-        store: &dyn Store,
-        clock: &dyn Clock,
+        state: &State,
         digest: String,
         source: Option<IpAddr>,
     ) -> Result<KeyHolder, ApiError> {
         // A key that worked before is never refused for its neighbour's guesses; an unseen one waits like a wrong one.
-        let is_exempt = self.accepted.get(&digest).await.is_some();
-        if !is_exempt {
-            self.reserve(source)?;
-        }
-        let found = store
+        let taken = match self.accepted.get(&digest).await {
+            Some(()) => None,
+            None => Some(self.wrong.reserve(state, source).await?),
+        };
+        let found = state
+            .store
             .find_key(digest.clone())
             .await
             .map_err(ApiError::from)
@@ -196,20 +170,17 @@ impl Keys {
                     .filter(|holder| holder.key.digest.as_bytes().ct_eq(digest.as_bytes()).into())
                     .ok_or_else(invalid)
             })
-            .and_then(|holder| valid(holder, clock));
-        match &found {
-            Ok(_) => {
-                if !is_exempt {
-                    self.give_back(source);
-                    self.accepted.insert(digest, ()).await;
-                }
+            .and_then(|holder| valid(holder, state.clock.as_ref()));
+        if let Err(error) = &found
+            && error.code == ErrorCode::KeyInvalid
+        {
+            self.accepted.invalidate(&digest).await;
+        } else if let Some(taken) = taken {
+            // The key was right, or the database is away, which says nothing of the key.
+            self.wrong.give_back(state, taken).await;
+            if found.is_ok() {
+                self.accepted.insert(digest, ()).await;
             }
-            Err(error) if error.code == ErrorCode::KeyInvalid => {
-                self.accepted.invalidate(&digest).await;
-            }
-            // That the database is away says nothing of the key.
-            Err(_) if !is_exempt => self.give_back(source),
-            Err(_) => {}
         }
         found
     }
@@ -259,10 +230,7 @@ async fn identify(request: &HttpRequest, scope: Scope) -> Result<AuthenticatedPa
     let key = key_of(request)
         .ok_or_else(|| ApiError::new(ErrorCode::KeyMissing, "API key is required"))?;
     let source = state.proxies.source(request);
-    let holder = state
-        .keys
-        .find(state.store.as_ref(), state.clock.as_ref(), &key, source)
-        .await?;
+    let holder = state.keys.find(state, &key, source).await?;
     let partner = admitted(holder, scope)?;
     let now = state.clock.now();
     state.keys.note_use(&state.store, partner.key_id, now).await;
@@ -305,17 +273,4 @@ fn key_of(request: &HttpRequest) -> Option<String> {
         (scheme.eq_ignore_ascii_case("bearer") && !key.trim().is_empty())
             .then(|| key.trim().to_owned())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wrong_keys_are_refilled_at_their_limit_a_minute() {
-        assert_eq!(
-            FAILURE_INTERVAL * FAILED_KEYS_PER_MINUTE,
-            Duration::from_secs(60)
-        );
-    }
 }

@@ -36,6 +36,7 @@ mod transactions;
 mod wait;
 mod webhooks;
 mod wire;
+mod wrong_keys;
 
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ use crate::vault::Vault;
 use crate::webhooks::Endpoints;
 
 pub use api_key::new_key;
-pub use authentication::{FAILED_KEYS_PER_MINUTE, Keys, digest};
+pub use authentication::{Keys, digest};
 pub use bulk_status::lookup as bulk_lookup;
 pub use error::{ApiError, ErrorCode};
 pub use expand::lines as catalogue_lines;
@@ -78,6 +79,7 @@ pub use request::{
 pub use status_page::StatusPage;
 pub use status_search::{Shared, decode_cursor, encode_cursor, search};
 pub use stream::{HEARTBEAT_EVERY, STREAMS_PER_KEY, Streams};
+pub use wrong_keys::FAILED_KEYS_PER_MINUTE;
 
 /// What handlers share.
 pub struct State {

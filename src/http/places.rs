@@ -87,6 +87,21 @@ impl<K: Clone + Eq + Hash + Ord> Places<K> {
         Ok(())
     }
 
+    /// Others count too: all places are there again in `whole_in`, or later if we know better.
+    pub fn learn(&self, who: &K, whole_in: Duration) {
+        let now = Timer::now();
+        let next = now + whole_in;
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        match arrivals.next.get(who) {
+            Some(known) if *known >= next => {}
+            Some(_) => arrivals.set(who, next),
+            None => {
+                arrivals.make_room(now, self.remembered_max);
+                arrivals.set(who, next);
+            }
+        }
+    }
+
     /// Gives a place back.
     pub fn give_back(&self, who: &K) {
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,6 +153,19 @@ mod tests {
             places.reserve(address("192.0.2.1")).unwrap();
             places.give_back(&address("192.0.2.1"));
         }
+    }
+
+    #[test]
+    fn what_others_counted_counts_here_and_never_less_than_our_own() {
+        let places = places();
+        places.learn(&address("192.0.2.1"), Duration::from_secs(58));
+        let wait = places.reserve(address("192.0.2.1")).unwrap_err();
+        assert!(wait <= Duration::from_secs(1), "{wait:?}");
+        for _ in 0..AT_ONCE {
+            places.reserve(address("192.0.2.2")).unwrap();
+        }
+        places.learn(&address("192.0.2.2"), Duration::from_secs(3));
+        assert!(places.reserve(address("192.0.2.2")).is_err());
     }
 
     #[test]

@@ -18,11 +18,11 @@ use super::State;
 use super::authentication::AuthenticatedPartner;
 use super::error::ApiError;
 use super::rate_limit::{Bucket, Quota};
-use crate::domain::allowance::{Allowance, Standing};
+use crate::domain::allowance::{Allowance, Caller, Standing};
 use crate::domain::identity::KeyId;
 
 /// How long a request waits for the count of all instances before this one counts by itself.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Marks a request that this process does not count by itself.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +85,8 @@ impl Quota {
     /// Counts one request over all instances; how many more would pass.
     async fn count(&self, state: &State, key: KeyId) -> Result<u32, ApiError> {
         let name = self.bucket.name();
-        let asked = state.store.take_allowance(key, name, self.allowance);
+        let caller = Caller::Key(key);
+        let asked = state.store.take_allowance(caller, name, self.allowance);
         let (allowance, standing) = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(standing)) => (self.allowance, standing),
             _ => {

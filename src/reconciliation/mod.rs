@@ -3,6 +3,7 @@
 //! bounded, however much is due.
 
 pub mod breaker;
+mod leases;
 mod lines;
 pub mod pace;
 pub mod question;
@@ -26,6 +27,8 @@ use crate::domain::transaction::{Provider, Transaction};
 use crate::providers::payment_provider::Answer;
 use crate::store::{Store, StoreError};
 
+use leases::Leases;
+pub use leases::{LEASE, RENEW_EVERY};
 use pace::Pace;
 pub use question::{Line, Lines, NoLine};
 
@@ -35,11 +38,8 @@ pub const PARTNER_HELD: usize = 20;
 pub const HELD: usize = 100;
 /// Questions under way at the same time: enough that several silent providers leave room for those that answer.
 pub const CONCURRENCY: usize = 32;
-/// How long nobody else asks about what was claimed: longer than waiting for a place and the longest question together.
-/// What is still waiting when only the time for a question is left is let go.
-pub const LEASE: chrono::Duration = chrono::Duration::minutes(3);
-/// How much of a lease must be left to begin a question: its time limit, and a little for recording the answer.
-pub const LEASE_LEFT: chrono::Duration = chrono::Duration::seconds(75);
+/// How long a transaction waits for its turn at most; then it is given back, and others have its place.
+pub const LONGEST_WAIT: chrono::Duration = chrono::Duration::minutes(1);
 /// How often what is due is looked for.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a stopping worker waits for questions under way. They are no payments: what is cut off is asked again.
@@ -65,7 +65,9 @@ pub struct Step {
 /// Taken, and waiting for its turn.
 struct Claimed {
     transaction: Transaction,
-    until: Instant,
+    /// The moment that what was due at was looked for.
+    due: Instant,
+    since: Instant,
     line: Option<Line>,
 }
 
@@ -92,6 +94,7 @@ pub struct Reconciler {
     clock: Arc<dyn Clock>,
     lines: Arc<dyn Lines>,
     schedule: AskSchedule,
+    leases: Leases,
     waiting: VecDeque<Claimed>,
     questions: JoinSet<Asked>,
     /// What each question under way is about.
@@ -109,6 +112,7 @@ impl Reconciler {
         schedule: AskSchedule,
     ) -> Self {
         Self {
+            leases: Leases::new(clock.now()),
             store,
             clock,
             lines,
@@ -167,11 +171,15 @@ impl Reconciler {
             if was_idle && step.claimed == 0 {
                 return Ok(());
             }
-            self.question_ended().await;
+            tokio::select! {
+                () = self.question_ended() => {}
+                // Leases are renewed while all questions take long.
+                () = tokio::time::sleep(LOOK_EVERY), if !self.questions.is_empty() => {}
+            }
         }
     }
 
-    /// Records what was answered, takes what is due at `due` as far as there is room, and begins to ask.
+    /// Renews what is held, records what was answered, takes what is due at `due` as far as there is room, and begins to ask.
     ///
     /// # Errors
     /// If the database is not available; nothing is lost by that.
@@ -180,6 +188,7 @@ impl Reconciler {
         while let Some(ended) = self.questions.try_join_next_with_id() {
             self.collect(ended);
         }
+        self.renew().await?;
         self.tell(&mut step).await?;
         self.claim(due, &mut step).await?;
         self.begin(&mut step).await;

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 use super::pace::{Sign, Turn};
 use super::question::{self, Line, NoLine};
 use super::{
-    Asked, CONCURRENCY, Claimed, HELD, LEASE, LEASE_LEFT, PARTNER_HELD, Reconciler, Step, Told,
+    Asked, CONCURRENCY, Claimed, HELD, LEASE, LONGEST_WAIT, PARTNER_HELD, Reconciler, Step, Told,
 };
 use crate::domain::clock::Instant;
 use crate::domain::identity::{AccountId, PartnerId, TransactionId};
@@ -33,24 +33,31 @@ impl Reconciler {
         for partner in partners {
             let held = self.held_keys().filter(|(of, _)| *of == partner).count();
             let limit = PARTNER_HELD.saturating_sub(held).min(room);
+            if self.leases.is_due(self.clock.now()) {
+                // The database is slow: the rest is looked for again when what is held is safe.
+                break;
+            }
             // Not one by one as places get free: a claim costs a commit.
             if limit == 0 || held > PARTNER_HELD / 2 {
                 continue;
             }
-            let until = self.clock.now() + LEASE;
+            let since = self.clock.now();
+            let until = since + LEASE;
             let limit = i64::try_from(limit).unwrap_or_default();
             let claimed = self.store.claim_questions(partner, limit, due, until);
             for transaction in claimed.await? {
                 step.claimed += 1;
                 // A lease may run out while the database cannot be told of the answer.
                 let key = (transaction.partner_id, transaction.id);
+                self.leases.take(key, until);
                 if self.held_keys().any(|held| held == key) {
                     continue;
                 }
                 room = room.saturating_sub(1);
                 self.waiting.push_back(Claimed {
                     transaction,
-                    until,
+                    due,
+                    since,
                     line: None,
                 });
             }
@@ -58,7 +65,7 @@ impl Reconciler {
         Ok(())
     }
 
-    fn held_keys(&self) -> impl Iterator<Item = (PartnerId, TransactionId)> {
+    pub(super) fn held_keys(&self) -> impl Iterator<Item = (PartnerId, TransactionId)> {
         let key = |transaction: &Transaction| (transaction.partner_id, transaction.id);
         let waiting = self.waiting.iter().map(move |one| key(&one.transaction));
         let under_way = self.under_way.values().map(|one| (one.0, one.1));
@@ -69,7 +76,9 @@ impl Reconciler {
     /// Gives every transaction that waits its turn, while there is room for questions.
     pub(super) async fn begin(&mut self, step: &mut Step) {
         for claimed in std::mem::take(&mut self.waiting) {
-            if let Some(claimed) = self.place(claimed, step).await {
+            if self.leases.is_due(self.clock.now()) {
+                self.waiting.push_back(claimed);
+            } else if let Some(claimed) = self.place(claimed, step).await {
                 self.waiting.push_back(claimed);
             }
         }
@@ -82,8 +91,13 @@ impl Reconciler {
             self.give_up(claimed.transaction);
             return None;
         }
-        if claimed.until - now < LEASE_LEFT {
-            // Somebody else may take it before an answer is there; nobody has asked.
+        let key = (claimed.transaction.partner_id, claimed.transaction.id);
+        if !self.leases.may_begin(key, now) {
+            // It has news, or somebody else may take it before an answer is there; nobody has asked.
+            return None;
+        }
+        if now - claimed.since >= LONGEST_WAIT {
+            self.put_back(claimed.transaction, claimed.due);
             return None;
         }
         let line = match claimed.line.take() {

@@ -47,7 +47,8 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::domain::account::Account;
-use crate::domain::allowance::{Allowance, Standing};
+use crate::domain::allowance::{Allowance, Caller, Standing};
+use crate::domain::asking::AskLease;
 use crate::domain::clock::{Clock, Instant};
 use crate::domain::completion::Completion;
 use crate::domain::delivery::{
@@ -386,6 +387,13 @@ pub trait Store: ConsoleStore + OversightStore + Upkeep + Send + Sync + 'static 
         now: Instant,
         until: Instant,
     ) -> Result<Vec<Transaction>, StoreError>;
+    /// Prolongs these leases to `until`; which of them. What has changed since it was taken, by news or by somebody else's
+    /// lease, stays as it is.
+    async fn renew_questions(
+        &self,
+        held: Vec<AskLease>,
+        until: Instant,
+    ) -> Result<Vec<TransactionId>, StoreError>;
     /// The transactions that are asked about no more, of one partner or of all, newest first, and since when.
     async fn list_stuck(
         &self,
@@ -554,13 +562,20 @@ pub trait Store: ConsoleStore + OversightStore + Upkeep + Send + Sync + 'static 
     async fn record_alive(&self, id: InstanceId) -> Result<Others, StoreError>;
     /// On a shared database: says that an instance lives no more.
     async fn record_gone(&self, id: InstanceId) -> Result<(), StoreError>;
-    /// On a shared database: counts one request of a key over all instances; where the key then stands.
+    /// On a shared database: counts one request over all instances; where its caller then stands.
     async fn take_allowance(
         &self,
-        key: KeyId,
+        caller: Caller,
         bucket: &'static str,
         allowance: Allowance,
     ) -> Result<Standing, StoreError>;
+    /// On a shared database: a request that passed is not to count.
+    async fn give_allowance_back(
+        &self,
+        caller: Caller,
+        bucket: &'static str,
+        allowance: Allowance,
+    ) -> Result<(), StoreError>;
 
     /// Removes a small batch of what is old; the number of rows removed.
     async fn remove_expired(&self, retention: Retention) -> Result<u64, StoreError>;

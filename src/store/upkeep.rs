@@ -79,6 +79,8 @@ pub struct ErasureStep {
     pub erased: u64,
     /// Rows that keep it because their transaction may still change.
     pub kept: u64,
+    /// Rows with an id that has the number's digits in it; ids stay.
+    pub ids: u64,
     /// Where the next step begins; `None` at the table's end.
     pub next: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! Three database nodes under Patroni, as `deploy/patroni/patroni.yml` sets them up, and etcd beside them: all on this
-//! machine, as a user who is not root, in a folder that goes with them.
+//! Three database nodes under Patroni, as `deploy/patroni/patroni.yml` sets them up, and three members of etcd, which is
+//! their memory: all on this machine, as a user who is not root, in a folder that goes with them.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -35,7 +36,8 @@ pub struct Node {
 pub struct Cluster {
     pub nodes: Vec<Node>,
     folder: PathBuf,
-    etcd: Child,
+    /// The members that still run.
+    etcd: Mutex<Vec<Child>>,
     patroni: Vec<Child>,
     http: reqwest::Client,
 }
@@ -67,8 +69,11 @@ impl Cluster {
             let (owner, folder) = (format!("{user}:{group}"), folder.display().to_string());
             assert!(run("chown", &["-R", &owner, &folder]), "chown");
         }
-        let (client, peer) = (free_port(), free_port());
-        let etcd = start_etcd(tools, &folder, client, peer);
+        let members: Vec<Member> = (1..=3).map(Member::new).collect();
+        let etcd = members
+            .iter()
+            .map(|member| member.start(tools, &folder, &members))
+            .collect();
         let nodes: Vec<Node> = (1..=3)
             .map(|number| Node {
                 name: format!("n{number}"),
@@ -79,7 +84,7 @@ impl Cluster {
         let mut cluster = Self {
             nodes,
             folder,
-            etcd,
+            etcd: Mutex::new(etcd),
             patroni: Vec::new(),
             http: reqwest::Client::builder()
                 .no_proxy()
@@ -88,7 +93,7 @@ impl Cluster {
                 .unwrap(),
         };
         for node in &cluster.nodes {
-            let child = cluster.start_node(tools, node, client);
+            let child = cluster.start_node(tools, node, &members);
             cluster.patroni.push(child);
         }
         cluster.until_whole().await;
@@ -96,15 +101,16 @@ impl Cluster {
         cluster
     }
 
-    fn start_node(&self, tools: &Tools, node: &Node, etcd: u16) -> Child {
+    fn start_node(&self, tools: &Tools, node: &Node, members: &[Member]) -> Child {
         let folder = self.folder.display().to_string();
+        let clients: Vec<u16> = members.iter().map(|member| member.client).collect();
         let values = BTreeMap::from([
             ("NODE", node.name.clone()),
             ("ADDRESS", "127.0.0.1".to_owned()),
             ("NETWORK", "127.0.0.1/32".to_owned()),
             ("PORT", node.port.to_string()),
             ("REST_PORT", node.rest_port.to_string()),
-            ("ETCD_HOSTS", format!("127.0.0.1:{etcd}")),
+            ("ETCD_HOSTS", Self::hosts(&clients)),
             ("DATA", folder),
             ("PGBIN", tools.postgres.display().to_string()),
             ("SHARED_BUFFERS", "64MB".to_owned()),
@@ -219,6 +225,15 @@ impl Cluster {
         run("kill", &pids);
     }
 
+    /// Kills a member of etcd, for good. The others are enough, once and no more.
+    pub fn kill_etcd(&self) {
+        let mut members = self.etcd.lock().unwrap();
+        assert_eq!(members.len(), 3, "two are needed");
+        let mut member = members.swap_remove(0);
+        member.kill().unwrap();
+        member.wait().unwrap();
+    }
+
     /// A URL of the primary among all nodes, by these ports.
     pub fn url(ports: &[u16], user: &str, password: &str, database: &str) -> String {
         let hosts = Self::hosts(ports);
@@ -266,33 +281,55 @@ fn postmaster(data: &Path) -> Option<String> {
     text.lines().next().map(str::to_owned)
 }
 
-fn start_etcd(tools: &Tools, folder: &Path, client: u16, peer: u16) -> Child {
-    let log = std::fs::File::create(folder.join("etcd.log")).unwrap();
-    let (client, peer) = (
-        format!("http://127.0.0.1:{client}"),
-        format!("http://127.0.0.1:{peer}"),
-    );
-    let mut command = tools.command(&tools.etcd, folder);
-    command
-        .args(["--name", "e1", "--data-dir"])
-        .arg(folder.join("etcd"))
-        .args([
-            "--listen-client-urls",
-            &client,
-            "--advertise-client-urls",
-            &client,
-        ])
-        .args([
-            "--listen-peer-urls",
-            &peer,
-            "--initial-advertise-peer-urls",
-            &peer,
-        ])
-        .args(["--initial-cluster", &format!("e1={peer}")])
-        .args(["--initial-cluster-state", "new"])
-        .stdout(log.try_clone().unwrap())
-        .stderr(log);
-    command.spawn().unwrap()
+/// A member of etcd.
+struct Member {
+    name: String,
+    client: u16,
+    peer: u16,
+}
+
+impl Member {
+    fn new(number: usize) -> Self {
+        Self {
+            name: format!("e{number}"),
+            client: free_port(),
+            peer: free_port(),
+        }
+    }
+
+    fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer)
+    }
+
+    fn start(&self, tools: &Tools, folder: &Path, all: &[Self]) -> Child {
+        let log = std::fs::File::create(folder.join(format!("{}.log", self.name))).unwrap();
+        let (client, peer) = (format!("http://127.0.0.1:{}", self.client), self.peer_url());
+        let cluster: Vec<String> = all
+            .iter()
+            .map(|member| format!("{}={}", member.name, member.peer_url()))
+            .collect();
+        let mut command = tools.command(&tools.etcd, folder);
+        command
+            .args(["--name", &self.name, "--data-dir"])
+            .arg(folder.join(&self.name))
+            .args([
+                "--listen-client-urls",
+                &client,
+                "--advertise-client-urls",
+                &client,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+            ])
+            .args(["--initial-cluster", &cluster.join(",")])
+            .args(["--initial-cluster-state", "new"])
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        command.spawn().unwrap()
+    }
 }
 
 impl Tools {
@@ -335,8 +372,10 @@ impl Drop for Cluster {
                 run("kill", &["-QUIT", &pid]);
             }
         }
-        let _ = self.etcd.kill();
-        let _ = self.etcd.wait();
+        for member in self.etcd.get_mut().unwrap() {
+            let _ = member.kill();
+            let _ = member.wait();
+        }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

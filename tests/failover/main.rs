@@ -1,6 +1,7 @@
 //! A country's worth of trouble: three database nodes under Patroni, three instances, callers that keep every
-//! acknowledgement, and a primary that is killed under them. With FAILOVER_FAULTS=all it is killed twice, then an instance
-//! is killed, then the wire between an instance and the database is cut. Its own command: cargo test --test failover
+//! acknowledgement, and a primary that is killed under them. With FAILOVER_FAULTS=all a member of etcd
+//! is killed first and stays away, the primary is killed twice, then an instance is killed, then the wire between an instance
+//! and the database is cut. Its own command: cargo test --test failover
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -49,6 +50,9 @@ async fn main() {
         "the cluster and three instances are up after {:.1} s",
         begun.elapsed().as_secs_f64()
     );
+    if all {
+        stage.lose_etcd().await;
+    }
     stage.lose_primary("the primary is killed").await;
     if all {
         stage.lose_primary("the new primary is killed").await;
@@ -160,6 +164,16 @@ impl Stage {
         self.report(what, fault);
         // The next fault comes when the killed node follows again: two at once are more than three nodes bear.
         self.cluster.until_whole().await;
+    }
+
+    /// The others keep the cluster's memory: nobody notices, and the faults that come after are borne without it.
+    async fn lose_etcd(&self) {
+        tokio::time::sleep(CALM).await;
+        let fault = Instant::now();
+        self.cluster.kill_etcd();
+        self.until_answered(Instant::now()).await;
+        tokio::time::sleep(CALM).await;
+        self.report("a member of etcd is killed", fault);
     }
 
     async fn lose_instance(&mut self) {

@@ -1,5 +1,3 @@
-DROP INDEX deliveries_dead;
-DROP INDEX deliveries_of_endpoint;
 ALTER TABLE deliveries DROP COLUMN replayed_at;
 ALTER TABLE endpoints DROP COLUMN rate_per_second;
 ALTER TABLE endpoints DROP COLUMN concurrency;

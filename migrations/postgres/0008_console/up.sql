@@ -1,5 +1,5 @@
--- Who may look into the console, who is looking, and from where the audit log's lines came. Safe while instances run, but
--- for two indexes on callbacks: whoever posts one waits while they are built, some seconds a million rows that are kept.
+-- Who may look into the console, who is looking, and from where the audit log's lines came. Safe while instances run: the
+-- tables are new, and so are the columns, which may be empty. Three indexes are built by 0018, 0019 and 0020.
 
 CREATE TABLE operators (
     id UUID PRIMARY KEY,
@@ -24,9 +24,3 @@ CREATE INDEX sessions_seen ON sessions (seen_at);
 
 ALTER TABLE audit_log ADD COLUMN source TEXT;
 ALTER TABLE audit_log ADD COLUMN detail TEXT;
-CREATE INDEX audit_log_partner ON audit_log (partner_id, id);
-
--- A transaction's own callbacks, and a partner's newest.
-CREATE INDEX callbacks_of_transaction ON callbacks (partner_id, transaction_id) WHERE transaction_id IS NOT NULL;
--- Those that could not be understood.
-CREATE INDEX callbacks_unreadable ON callbacks (id) WHERE state = 'unreadable';

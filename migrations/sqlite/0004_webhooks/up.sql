@@ -1,4 +1,4 @@
--- What partners may settle of an endpoint, the secret before the last rotation, and finding deliveries, as on PostgreSQL.
+-- What partners may settle of an endpoint, and the secret before the last rotation, as on PostgreSQL.
 
 ALTER TABLE endpoints ADD COLUMN previous_sealed_secret BLOB;
 ALTER TABLE endpoints ADD COLUMN previous_secret_until INTEGER;
@@ -8,6 +8,3 @@ ALTER TABLE endpoints ADD COLUMN rate_per_second INTEGER;
 
 -- A replayed delivery keeps its age, but counts as young when the deliveries of its transaction are put in order.
 ALTER TABLE deliveries ADD COLUMN replayed_at INTEGER;
--- An event goes to an endpoint once; also how an endpoint's deliveries are listed.
-CREATE UNIQUE INDEX deliveries_of_endpoint ON deliveries (partner_id, endpoint_id, sequence);
-CREATE INDEX deliveries_dead ON deliveries (partner_id, endpoint_id, sequence) WHERE state = 'dead';

@@ -23,9 +23,3 @@ CREATE INDEX sessions_seen ON sessions (seen_at);
 
 ALTER TABLE audit_log ADD COLUMN source TEXT;
 ALTER TABLE audit_log ADD COLUMN detail TEXT;
-CREATE INDEX audit_log_partner ON audit_log (partner_id, id);
-
--- A transaction's own callbacks, and a partner's newest.
-CREATE INDEX callbacks_of_transaction ON callbacks (partner_id, transaction_id) WHERE transaction_id IS NOT NULL;
--- Those that could not be understood.
-CREATE INDEX callbacks_unreadable ON callbacks (id) WHERE state = 'unreadable';

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::endpoints::lock_ledger;
+use super::erasure_place::{Place, place};
 use super::{Conn, DIALECT};
 use crate::domain::erasure::Erasure;
 use crate::domain::identity::{PartnerId, hex};
@@ -19,81 +20,6 @@ use crate::store::upkeep::{ERASURE_BATCH, ErasedTable, ErasureStep};
 
 /// In the place of a digest that the erased number was part of: with everything else known, it would tell the number.
 const NO_DIGEST: &str = "erased";
-
-/// What is gone through in one table.
-struct Place {
-    table: &'static str,
-    /// Its key within a partner; the second part is a number or an id.
-    key: &'static [&'static str],
-    is_counted: bool,
-    /// Which transaction a row is of.
-    transaction: &'static str,
-    /// Columns that hold the number alone, or something else: emptied.
-    values: &'static [&'static str],
-    /// Columns of text in which the number is blanked.
-    texts: &'static [&'static str],
-    has_body: bool,
-    partner: &'static str,
-}
-
-const WHOLE: Place = Place {
-    table: "",
-    key: &["id"],
-    is_counted: false,
-    transaction: "transaction_id",
-    values: &[],
-    texts: &[],
-    has_body: false,
-    partner: "partner_id = $1",
-};
-
-fn place(table: ErasedTable) -> Place {
-    match table {
-        ErasedTable::Transactions => Place {
-            table: "transactions",
-            transaction: "id",
-            values: &[
-                "msisdn",
-                "payer_key",
-                "account_reference",
-                "customer_id",
-                "tenant_id",
-            ],
-            texts: &["result_description"],
-            ..WHOLE
-        },
-        ErasedTable::Events => Place {
-            table: "transaction_events",
-            key: &["transaction_id", "id"],
-            values: &["msisdn"],
-            texts: &["note", "result_description"],
-            ..WHOLE
-        },
-        ErasedTable::Payments => Place {
-            table: "payments",
-            key: &["transaction_id"],
-            values: &["reference"],
-            texts: &["message", "customer_message"],
-            ..WHOLE
-        },
-        ErasedTable::Attempts => Place {
-            table: "delivery_attempts",
-            key: &["delivery_id", "number"],
-            is_counted: true,
-            transaction: "NULL",
-            texts: &["error", "response"],
-            ..WHOLE
-        },
-        ErasedTable::Callbacks => Place {
-            table: "callbacks",
-            texts: &["note"],
-            has_body: true,
-            // One that nobody's token or id claimed is nobody's, and may hold anybody's number.
-            partner: "(partner_id = $1 OR partner_id IS NULL)",
-            ..WHOLE
-        },
-    }
-}
 
 /// One batch of a table.
 pub async fn step(
@@ -124,9 +50,14 @@ pub async fn step(
             })
             .await?;
     }
+    let ids = match place.find_ids(partner, erasure, &from, to.as_ref()) {
+        Some(found) => counted(&lines(conn, found).await?),
+        None => 0,
+    };
     Ok(ErasureStep {
         erased,
         kept,
+        ids,
         next: next.map(|row| Value::from(row).to_string()),
     })
 }
@@ -202,6 +133,11 @@ async fn lines(conn: &mut Conn, statement: Statement) -> Result<Vec<Vec<Value>>,
     rows.iter()
         .map(|row| serde_json::from_str(&row.line).map_err(|_| unreadable()))
         .collect()
+}
+
+fn counted(lines: &[Vec<Value>]) -> u64 {
+    let count = lines.first().and_then(|line| line.as_slice().first());
+    count.and_then(Value::as_u64).unwrap_or_default()
 }
 
 fn unreadable() -> StoreError {
@@ -338,6 +274,33 @@ impl Place {
             self.order()
         );
         Statement::with_binds(sql, binds)
+    }
+
+    /// How many of the rows up to there have an id with the number's digits in it; nothing where there are no ids.
+    fn find_ids(
+        &self,
+        partner: PartnerId,
+        erasure: &Erasure,
+        from: &Key,
+        to: Option<&Key>,
+    ) -> Option<Statement> {
+        let (condition, mut binds) = self.bounds(partner, from, to);
+        binds.push(Bind::Text(format!("%{}%", erasure.national())));
+        let number = binds.len();
+        let holds: Vec<String> = self
+            .ids
+            .iter()
+            .map(|name| format!("{name} LIKE ${number}"))
+            .collect();
+        (!holds.is_empty()).then(|| {
+            let sql = format!(
+                "SELECT {} AS line FROM {} WHERE {condition} AND ({})",
+                array("COUNT(*)"),
+                self.table,
+                holds.join(" OR ")
+            );
+            Statement::with_binds(sql, binds)
+        })
     }
 
     /// What changes in a row; `None` if it only looked like the number.

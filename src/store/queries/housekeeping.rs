@@ -1,7 +1,7 @@
 //! Removing what is old, a small batch at a time and oldest rows first, so that no index by age is needed where the
 //! database keeps rows in the order they came.
 
-use super::DIALECT;
+use super::{DIALECT, instances};
 use crate::domain::clock::Instant;
 use crate::store::columns::At;
 use crate::store::dialect::Dialect;
@@ -17,7 +17,7 @@ const WAITS: &str = "EXISTS (SELECT 1 FROM waiting_callbacks w WHERE w.callback_
 /// One small batch for every table that forgets.
 pub fn expired(retention: Retention) -> Vec<Statement> {
     let callbacks = retention.callbacks_before;
-    vec![
+    let mut statements = vec![
         // A callback that waited this long for its id will not be asked for any more. It stays until nothing waits for
         // it: each statement chooses its own rows, and no row that waits may be left without its callback.
         Statement::new(format!(
@@ -48,7 +48,12 @@ pub fn expired(retention: Retention) -> Vec<Statement> {
         ),
         Statement::new("DELETE FROM counters WHERE period = 'hour' AND ends_at <= $1")
             .bind(Bind::At(At(retention.hours_before))),
-    ]
+    ];
+    // An embedded database counts no quotas.
+    if DIALECT == Dialect::Postgres {
+        statements.push(instances::idle_allowances());
+    }
+    statements
 }
 
 fn oldest(table: &str, column: &str, before: Instant, condition: &str) -> Statement {

@@ -1,11 +1,13 @@
 //! Who lives on this database, and the quotas that instances count together. All time is the database's own, so that no
 //! instance's clock decides for the others.
 
-use crate::domain::allowance::Allowance;
-use crate::domain::identity::{InstanceId, KeyId};
-use crate::store::LIVE_FOR;
+use std::time::Duration;
+
+use crate::domain::allowance::{Allowance, Caller};
+use crate::domain::identity::InstanceId;
 use crate::store::columns::Id;
 use crate::store::statement::{Bind, Statement};
+use crate::store::{HOUSEKEEPING_BATCH, LIVE_FOR};
 
 /// Says that one lives; how many others do, and how many of those began before it. Those long gone are removed.
 pub fn beat(id: InstanceId) -> Statement {
@@ -26,13 +28,10 @@ pub fn leave(id: InstanceId) -> Statement {
     Statement::new("DELETE FROM instances WHERE id = $1").bind(Bind::Id(Id(id.0)))
 }
 
-/// Counts one request of a key, if its quota is not used up: GCRA in one row. A refused request changes nothing but says
+/// Counts one request of a caller, who stands in the place of a key, if its quota is not used up: GCRA in one row. A refused request changes nothing but says
 /// so in the row, which is how one statement answers both.
-pub fn take(key: KeyId, bucket: &str, allowance: Allowance) -> Statement {
+pub fn take(caller: Caller, bucket: &str, allowance: Allowance) -> Statement {
     const PASSES: &str = "r.full_at <= now() + $4 * interval '1 microsecond'";
-    let micros = |span: std::time::Duration| {
-        Bind::Number(i64::try_from(span.as_micros()).unwrap_or(i64::MAX))
-    };
     Statement::new(format!(
         "INSERT INTO rate_limits AS r (key_id, bucket, full_at, passed) \
          VALUES ($1, $2, now() + $3 * interval '1 microsecond', true) \
@@ -40,8 +39,32 @@ pub fn take(key: KeyId, bucket: &str, allowance: Allowance) -> Statement {
          full_at = CASE WHEN {PASSES} THEN GREATEST(r.full_at, now()) + $3 * interval '1 microsecond' ELSE r.full_at END \
          RETURNING passed, CAST(EXTRACT(EPOCH FROM full_at - now()) * 1000000 AS BIGINT) AS whole_in"
     ))
-    .bind(Bind::Id(Id(key.0)))
+    .bind(Bind::Id(Id(caller.id())))
     .text(bucket)
     .bind(micros(allowance.interval()))
     .bind(micros(allowance.tolerance()))
+}
+
+/// Takes one request that passed off the count.
+pub fn give_back(caller: Caller, bucket: &str, allowance: Allowance) -> Statement {
+    Statement::new(
+        "UPDATE rate_limits SET full_at = full_at - $3 * interval '1 microsecond' WHERE key_id = $1 AND bucket = $2",
+    )
+    .bind(Bind::Id(Id(caller.id())))
+    .text(bucket)
+    .bind(micros(allowance.interval()))
+}
+
+fn micros(span: Duration) -> Bind {
+    Bind::Number(i64::try_from(span.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Removes the rows of callers who asked for nothing lately: without a row a quota is whole. There are as many as addresses
+/// that tried a wrong key, and they are nobody's business later.
+pub fn idle_allowances() -> Statement {
+    Statement::new(
+        "DELETE FROM rate_limits WHERE ctid IN (SELECT ctid FROM rate_limits \
+         WHERE full_at < now() - interval '1 hour' LIMIT $1) AND full_at < now() - interval '1 hour'",
+    )
+    .bind(Bind::Number(HOUSEKEEPING_BATCH))
 }

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use serde_json::{Value, json};
 
 use super::{Conn, DIALECT};
+use crate::domain::asking::AskLease;
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::payment::PaymentRecord;
 use crate::domain::transaction::Transaction;
 use crate::store::StoreError;
 use crate::store::columns::{At, Id};
-use crate::store::dialect::Dialect;
+use crate::store::dialect::{Dialect, Type};
 use crate::store::ledger::load;
 use crate::store::rows::{IdRow, PaymentRow, StuckRow, TransactionRow, TransactionSql};
 use crate::store::schema::payments;
@@ -77,6 +79,55 @@ pub async fn claim_questions(
         .into_iter()
         .map(|row| (partner, TransactionId(row.id.0)));
     find_all(conn, wanted.collect()).await
+}
+
+/// Prolongs leases that are as they were taken. A row that is locked is just being changed, and nobody waits for it: so this
+/// can lock rows of many partners without ever meeting the ledger, which does too. Found by when they are due, as written:
+/// SQLite would rather skip through the primary key for the id.
+pub fn renew(held: &[AskLease], until: Instant) -> Statement {
+    let skip_locked = match DIALECT {
+        Dialect::Postgres => " FOR UPDATE OF o SKIP LOCKED",
+        Dialect::Sqlite => "",
+    };
+    let leases: Vec<Value> = held
+        .iter()
+        .map(|lease| {
+            json!([
+                lease.partner_id.to_string(),
+                lease.transaction_id.to_string(),
+                DIALECT.instant(lease.until)
+            ])
+        })
+        .collect();
+    let columns = [
+        ("owner", Type::Id),
+        ("id", Type::Id),
+        ("leased_to", Type::Instant),
+    ];
+    Statement::new(format!(
+        "WITH held AS MATERIALIZED (\
+           SELECT o.partner_id, o.status, o.created_at, o.transaction_id FROM {} h CROSS JOIN open_transactions o \
+           WHERE o.partner_id = h.owner AND o.ask_at = h.leased_to AND o.stuck_at IS NULL \
+           AND CASE WHEN o.transaction_id = h.id THEN 1 ELSE 0 END = 1{skip_locked}) \
+         UPDATE open_transactions SET ask_at = $2 WHERE (partner_id, status, created_at, transaction_id) IN (\
+           SELECT partner_id, status, created_at, transaction_id FROM held) \
+         RETURNING transaction_id AS id",
+        DIALECT.rows("$1", &columns)
+    ))
+    .text(Value::from(leases).to_string())
+    .bind(Bind::At(At(until)))
+}
+
+pub async fn renew_questions(
+    conn: &mut Conn,
+    held: &[AskLease],
+    until: Instant,
+) -> Result<Vec<TransactionId>, StoreError> {
+    let renewed: Vec<IdRow> = renew(held, until).load(conn).await?;
+    Ok(renewed
+        .into_iter()
+        .map(|row| TransactionId(row.id.0))
+        .collect())
 }
 
 /// The newest transactions that are asked about no more.

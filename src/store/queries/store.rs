@@ -3,21 +3,19 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
-use diesel_migrations::MigrationHarness;
 use tokio::sync::broadcast;
 
-use super::{Adapter, Conn, DIALECT, MIGRATIONS, Statement};
+use super::{Adapter, DIALECT, Statement};
 use super::{
     accounts, deliveries, endpoints, feed, housekeeping, instances, notices, partners, payments,
     replay, tokens,
 };
 use crate::domain::account::Account;
-use crate::domain::allowance::{Allowance, Standing};
+use crate::domain::allowance::{Allowance, Caller, Standing};
+use crate::domain::asking::AskLease;
 use crate::domain::clock::Instant;
 use crate::domain::completion::Completion;
 use crate::domain::delivery::{
@@ -50,12 +48,6 @@ use crate::store::{
     Retention, SealedToken, Store, StoreError, provider_list_sql, search_sql, story_sql,
 };
 
-/// How often a process looks again when another one was quicker with a migration on the embedded database.
-const MIGRATION_TRIES: usize = 20;
-
-/// How long migrations may take, waiting for another instance's included.
-const MIGRATION_LIMIT: Duration = Duration::from_secs(3600);
-
 impl Adapter {
     /// Runs a unit of work on the store's runtime, and waits for it no longer than the time limit.
     pub(in crate::store) async fn run<T: Send + 'static>(
@@ -65,7 +57,7 @@ impl Adapter {
         self.run_within(self.timeout, work).await
     }
 
-    async fn run_within<T: Send + 'static>(
+    pub(super) async fn run_within<T: Send + 'static>(
         &self,
         limit: Duration,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -76,46 +68,6 @@ impl Adapter {
             Ok(Err(error)) => Err(StoreError::Query(error.to_string())),
             Err(_) => Err(StoreError::no_answer_within(limit)),
         }
-    }
-
-    async fn migrated<T: Send + 'static>(
-        &self,
-        act: impl FnOnce(
-            &mut AsyncMigrationHarness<
-                deadpool::managed::Object<
-                    diesel_async::pooled_connection::AsyncDieselConnectionManager<Conn>,
-                >,
-            >,
-        ) -> diesel::migration::Result<T>
-        + Send
-        + 'static,
-    ) -> Result<T, StoreError> {
-        let adapter = self.clone();
-        self.run_within(MIGRATION_LIMIT, async move {
-            let mut writer = adapter.writer().await?;
-            if DIALECT == Dialect::Postgres {
-                // Of several instances that start together one migrates, the others wait as long as it takes.
-                for sql in [
-                    "SET statement_timeout = 0",
-                    "SELECT 1 FROM (SELECT pg_advisory_lock(7305837)) AS l",
-                ] {
-                    Statement::new(sql).execute(&mut *writer).await?;
-                }
-            }
-            let mut harness = AsyncMigrationHarness::new(writer);
-            let done = tokio::task::block_in_place(|| act(&mut harness));
-            if DIALECT == Dialect::Postgres {
-                let mut writer = harness.into_inner();
-                for sql in [
-                    "SELECT 1 FROM (SELECT pg_advisory_unlock(7305837)) AS l",
-                    "RESET statement_timeout",
-                ] {
-                    Statement::new(sql).execute(&mut *writer).await?;
-                }
-            }
-            done.map_err(|error| StoreError::Unavailable(error.to_string()))
-        })
-        .await
     }
 }
 
@@ -374,6 +326,14 @@ impl Store for Adapter {
             self.writer,
             payments::claim_questions(partner, limit, now, until)
         )
+    }
+
+    async fn renew_questions(
+        &self,
+        held: Vec<AskLease>,
+        until: Instant,
+    ) -> Result<Vec<TransactionId>, StoreError> {
+        on!(self.writer, payments::renew_questions(&held, until))
     }
 
     async fn list_stuck(
@@ -668,17 +628,27 @@ impl Store for Adapter {
 
     async fn take_allowance(
         &self,
-        key: KeyId,
+        caller: Caller,
         bucket: &'static str,
         allowance: Allowance,
     ) -> Result<Standing, StoreError> {
         let rows = self
-            .rows::<StandingRow, _>(instances::take(key, bucket, allowance))
+            .rows::<StandingRow, _>(instances::take(caller, bucket, allowance))
             .await?;
         rows.into_iter()
             .next()
             .map(Standing::from)
             .ok_or_else(|| StoreError::Query("the request was not counted".to_owned()))
+    }
+
+    async fn give_allowance_back(
+        &self,
+        caller: Caller,
+        bucket: &'static str,
+        allowance: Allowance,
+    ) -> Result<(), StoreError> {
+        let statement = instances::give_back(caller, bucket, allowance);
+        self.execute_and_count(vec![statement]).await.map(drop)
     }
 
     async fn remove_expired(&self, retention: Retention) -> Result<u64, StoreError> {
@@ -716,31 +686,11 @@ impl Store for Adapter {
     }
 
     async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        let applied = Arc::new(Mutex::new(Vec::new()));
-        // SQLite has no lock to wait at while migrating: who loses a migration to another process looks again.
-        let tries = if self.is_embedded() {
-            MIGRATION_TRIES
-        } else {
-            1
-        };
-        for _ in 1..tries {
-            if self.migrate_once(Arc::clone(&applied)).await.is_ok() {
-                return Ok(taken(&applied));
-            }
-        }
-        self.migrate_once(Arc::clone(&applied)).await?;
-        Ok(taken(&applied))
+        self.run_migrations().await
     }
 
     async fn list_pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-        self.migrated(|harness| {
-            Ok(harness
-                .pending_migrations(MIGRATIONS)?
-                .iter()
-                .map(|migration| migration.name().to_string())
-                .collect())
-        })
-        .await
+        self.pending_migrations().await
     }
 
     fn is_embedded(&self) -> bool {
@@ -749,22 +699,6 @@ impl Store for Adapter {
 }
 
 impl Adapter {
-    /// Adds what it applied to `applied`, one by one: what is done stays done if a later one fails.
-    async fn migrate_once(&self, applied: Arc<Mutex<Vec<String>>>) -> Result<(), StoreError> {
-        self.migrated(move |harness| {
-            for migration in &harness.pending_migrations(MIGRATIONS)? {
-                harness.run_migration(migration)?;
-                let name = migration.name().to_string();
-                applied
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(name);
-            }
-            Ok(())
-        })
-        .await
-    }
-
     async fn execute_and_count(&self, statements: Vec<Statement>) -> Result<u64, StoreError> {
         let adapter = self.clone();
         self.run(async move {
@@ -776,8 +710,4 @@ impl Adapter {
         })
         .await
     }
-}
-
-fn taken(applied: &Mutex<Vec<String>>) -> Vec<String> {
-    std::mem::take(&mut applied.lock().unwrap_or_else(PoisonError::into_inner))
 }

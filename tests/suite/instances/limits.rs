@@ -82,7 +82,8 @@ async fn one_and_three_instances_give_the_same_numbers() {
     let three = several(3, &FEW).await;
     let partner = three[0].partner().await;
     let by_three = numbers(&three, &partner).await;
-    assert_eq!(three[0].db.count("FROM rate_limits").await, 3);
+    let of_keys = "FROM rate_limits WHERE bucket <> 'wrong_key'";
+    assert_eq!(three[0].db.count(of_keys).await, 3);
     same_numbers(&by_one, &by_three);
 }
 
@@ -105,14 +106,15 @@ async fn of_many_at_once_to_three_instances_the_quota_passes_and_no_more() {
     }
 }
 
-/// Counts every statement on the shared rows.
+/// Counts every statement on the shared rows of keys.
 async fn count_statements(app: &TestApp) {
     app.db
         .execute(
             "CREATE SEQUENCE asked; \
              CREATE FUNCTION asked() RETURNS trigger LANGUAGE plpgsql AS \
              $$ BEGIN PERFORM nextval('asked'); RETURN NEW; END $$; \
-             CREATE TRIGGER asked BEFORE INSERT ON rate_limits FOR EACH ROW EXECUTE FUNCTION asked()",
+             CREATE TRIGGER asked BEFORE INSERT ON rate_limits FOR EACH ROW \
+             WHEN (NEW.bucket <> 'wrong_key') EXECUTE FUNCTION asked()",
         )
         .await;
 }

@@ -5,6 +5,7 @@ mod failover;
 mod limits;
 mod members;
 mod work;
+mod wrong_keys;
 
 use crate::support::TestStore;
 use crate::support::app::TestApp;

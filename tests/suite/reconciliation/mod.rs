@@ -1,6 +1,7 @@
 //! Silent providers are asked: when, how fast, by whom, and when it ends; against a provider that follows a script.
 
 mod command;
+mod leases;
 mod load;
 mod script;
 mod service;
@@ -18,7 +19,7 @@ use ussd_status::domain::timeline::TimelineKind;
 use ussd_status::domain::transaction::Transaction;
 use ussd_status::reconciliation::breaker::{FAILURES_TO_OPEN, FIRST_REST};
 use ussd_status::reconciliation::pace::FIRST_PAUSE;
-use ussd_status::reconciliation::{HELD, LEASE, PARTNER_HELD, Reconciler, Step};
+use ussd_status::reconciliation::{HELD, PARTNER_HELD, Reconciler, Step};
 
 use crate::support::TestStore;
 use crate::support::build::{registration_with, stk};
@@ -34,7 +35,6 @@ on_both_databases!(
     a_provider_that_is_down_is_left_alone_and_then_asked_once,
     two_workers_ask_about_each_transaction_once,
     what_is_held_is_bounded_however_much_is_due,
-    a_worker_that_was_killed_delays_a_question_no_longer_than_its_lease,
     a_stopping_worker_gives_back_what_it_did_not_come_to,
     without_an_account_nothing_is_asked_and_it_ends_stuck,
 );
@@ -80,6 +80,16 @@ impl Scene {
     /// Asks about all that is due now; what all steps did together.
     async fn ask(&mut self) -> Step {
         all_due(&mut self.worker).await
+    }
+
+    /// A worker of another process.
+    async fn another_worker(&self) -> Reconciler {
+        Reconciler::new(
+            self.db.another_store().await,
+            self.db.clock.clone(),
+            self.lines.clone(),
+            AskSchedule::new(AFTER, Duration::hours(48)),
+        )
     }
 
     async fn ask_at(&self, of: &Transaction) -> Vec<i64> {
@@ -282,12 +292,7 @@ async fn two_workers_ask_about_each_transaction_once(db: TestStore) {
     let count = 6 * PARTNER_HELD;
     scene.payments(count).await;
     scene.db.advance(AFTER);
-    let another = Reconciler::new(
-        scene.db.another_store().await,
-        scene.db.clock.clone(),
-        scene.lines.clone(),
-        AskSchedule::new(AFTER, Duration::hours(48)),
-    );
+    let another = scene.another_worker().await;
     let mut workers = [scene.worker, another];
     let due = scene.db.now();
     while scene.script.asked().len() < count {
@@ -335,25 +340,6 @@ async fn what_is_held_is_bounded_however_much_is_due(db: TestStore) {
                    WHERE ask_at > (SELECT MIN(ask_at) FROM open_transactions) GROUP BY partner_id) AS of_partner \
                    WHERE held > 20";
     assert_eq!(scene.db.count(claimed).await, 0);
-}
-
-async fn a_worker_that_was_killed_delays_a_question_no_longer_than_its_lease(db: TestStore) {
-    let script = Script::new(|question| news(question, ResultClass::Success));
-    script.gate.forget_permits(usize::MAX);
-    let mut scene = Scene::new(db, script).await;
-    scene.payment("c").await;
-    scene.db.advance(AFTER);
-    let due = scene.db.now();
-    assert_eq!(scene.worker.step(due).await.unwrap().asked, 1);
-    drop(std::mem::replace(
-        &mut scene.worker,
-        worker(&scene.db, &scene.lines),
-    ));
-    scene.script.gate.add_permits(10);
-    scene.db.advance(LEASE - Duration::milliseconds(1));
-    assert_eq!(scene.ask().await.claimed, 0);
-    scene.db.advance(Duration::milliseconds(1));
-    assert_eq!(scene.ask().await.settled.len(), 1);
 }
 
 async fn a_stopping_worker_gives_back_what_it_did_not_come_to(db: TestStore) {

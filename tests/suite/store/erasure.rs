@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use ussd_status::domain::identity::PartnerId;
 use ussd_status::domain::ledger::Arrival;
 use ussd_status::domain::status_update::ResultClass;
+use ussd_status::domain::timeline::TimelineKind;
 use ussd_status::store::ERASURE_BATCH;
 
 use crate::support::TestStore;
@@ -16,6 +17,7 @@ use crate::support::program::Place;
 on_both_databases!(
     a_number_is_blanked_everywhere,
     what_may_still_change_keeps_its_number_until_it_is_final,
+    an_id_that_holds_the_number_stays_and_is_told_of,
     more_rows_than_one_batch_are_gone_through,
 );
 
@@ -230,6 +232,56 @@ async fn what_may_still_change_keeps_its_number_until_it_is_final(db: TestStore)
     assert_eq!(db.find(&payment).await.0.msisdn, None);
     let rest = everything_of(&db, Some(partner)).await;
     assert!(!rest.contains("712345678"), "{rest}");
+}
+
+/// M-Pesa's id of a payment, as newer ones are made: its time and the payer's digits.
+const CHECKOUT_ID: &str = "ws_CO_26112026101112345712345678";
+
+async fn an_id_that_holds_the_number_stays_and_is_told_of(db: TestStore) {
+    let partner = db.partner().await;
+    let payment = db
+        .register(registration_with(partner, "R1", CHECKOUT_ID))
+        .await;
+    db.register(registration_with(partner, "R2", "C2")).await;
+    let body = format!("{{\"CheckoutRequestID\":\"{CHECKOUT_ID}\",\"PhoneNumber\":{NUMBER}}}");
+    let told = |class| Arrival {
+        body: body.clone().into_bytes(),
+        ..stk(partner, CHECKOUT_ID, class, db.now())
+    };
+    db.receive(told(ResultClass::Success)).await;
+    db.receive(stk(partner, "C2", ResultClass::Success, db.now()))
+        .await;
+    let place = Place::new(&db);
+    let done = erase(&place, partner);
+    assert_eq!(
+        (&done["done"], &done["ids_kept"]),
+        (&json!(true), &json!(1)),
+        "{done}"
+    );
+    let id = partner.to_string();
+    let again = [
+        "partner",
+        "erase-msisdn",
+        "--partner",
+        &id,
+        "--msisdn",
+        NUMBER,
+    ];
+    let said = String::from_utf8(place.run(&again, "").stdout).unwrap();
+    assert!(said.contains("1 transactions keep an id"), "{said}");
+    let rest = everything_of(&db, Some(partner)).await;
+    assert!(
+        !rest.replace(CHECKOUT_ID, "").contains("712345678"),
+        "{rest}"
+    );
+    // A late callback still finds its payment.
+    db.receive(told(ResultClass::Failed)).await;
+    let (found, timeline) = db.find(&payment).await;
+    assert_eq!(timeline.last().unwrap().kind, TimelineKind::Conflict);
+    assert_eq!(
+        (found.msisdn, found.ids.conversation_id.as_deref()),
+        (None, Some(CHECKOUT_ID))
+    );
 }
 
 async fn more_rows_than_one_batch_are_gone_through(db: TestStore) {

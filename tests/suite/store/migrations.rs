@@ -165,6 +165,68 @@ pub fn postgres_type(name: &str) -> &'static str {
     }
 }
 
+/// Tables that may hold so many rows that nobody can wait while an index is built on them.
+const BIG: [&str; 8] = [
+    "transactions",
+    "transaction_events",
+    "routes",
+    "payments",
+    "callbacks",
+    "deliveries",
+    "delivery_attempts",
+    "audit_log",
+];
+
+/// The statements of a migration, without its comments.
+fn statements(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .collect();
+    lines
+        .join(" ")
+        .split(';')
+        .map(|sql| sql.trim().to_owned())
+        .filter(|sql| !sql.is_empty())
+        .collect()
+}
+
+#[test]
+fn an_index_on_a_big_table_is_built_while_others_work() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/postgres");
+    let mut built = 0;
+    for (name, text) in migration_files("postgres") {
+        if !name.ends_with("up.sql") || name.starts_with("0001") {
+            continue;
+        }
+        let (folder, _) = name.split_once('/').unwrap();
+        let statements = statements(&text);
+        let metadata = std::fs::read_to_string(root.join(folder).join("metadata.toml"));
+        let is_outside = metadata.is_ok_and(|text| text.contains("run_in_transaction = false"));
+        for sql in &statements {
+            let on_big = BIG
+                .iter()
+                .any(|table| sql.contains(&format!(" ON {table} ")));
+            let is_index =
+                sql.starts_with("CREATE INDEX") || sql.starts_with("CREATE UNIQUE INDEX");
+            if !(is_index && on_big) {
+                continue;
+            }
+            // The index is found by its migration's name when its build was broken off.
+            let (_, index) = folder.split_once('_').unwrap();
+            let words = format!("INDEX CONCURRENTLY IF NOT EXISTS {index} ON ");
+            assert!(sql.contains(&words), "{name}: {sql}");
+            assert!(is_outside, "{name}: it runs in a transaction");
+            built += 1;
+        }
+        assert!(
+            !is_outside || statements.len() == 1,
+            "{name}: several statements are one transaction"
+        );
+    }
+    assert_eq!(built, 7);
+}
+
 /// Migrations run while other instances work: each says in its comment whether that is safe, and for whom it is not.
 #[test]
 fn every_migration_says_whether_instances_may_run_meanwhile() {

@@ -9,6 +9,7 @@ mod feed;
 mod listing;
 mod migrations;
 mod notices;
+mod online_migrations;
 mod orders;
 mod plans;
 mod races;

@@ -312,6 +312,9 @@ pub fn migration_files(database: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
     for folder in std::fs::read_dir(&root).unwrap().flatten() {
         for file in std::fs::read_dir(folder.path()).unwrap().flatten() {
+            if file.path().extension().is_none_or(|ending| ending != "sql") {
+                continue;
+            }
             let name = file.path().strip_prefix(&root).unwrap().to_owned();
             files.push((
                 name.to_str().unwrap().to_owned(),

@@ -1,0 +1,4 @@
+-- An event goes to an endpoint once; also how an endpoint's deliveries are listed. Online-safe: built CONCURRENTLY,
+-- outside a transaction, readers and writers go on meanwhile; transactions that are open already are waited for. One
+-- statement a file: several would be one transaction. An installation that has it from 0004 passes over it.
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS deliveries_of_endpoint ON deliveries (partner_id, endpoint_id, sequence);

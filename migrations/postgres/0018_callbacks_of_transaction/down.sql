@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY IF EXISTS callbacks_of_transaction;

@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS callbacks_of_transaction;
