@@ -126,14 +126,15 @@ pub fn run(
     if wants("instances") {
         instances::scaling(&mut run);
     }
+    // Before thousands wait, each with its connection.
+    let most = service.memory("VmHWM");
+    run.figure("memory loaded", most, "MB", None, Goal::Within(150.0, 80.0));
     if wants("waiting") {
         run.waiting(&service);
     }
     if wants("customers") {
         run.customers();
     }
-    let most = service.memory("VmHWM");
-    run.figure("memory loaded", most, "MB", None, Goal::Within(150.0, 80.0));
 }
 
 fn text(object: &Value, name: &str) -> String {

@@ -21,6 +21,8 @@ const WAIT: u64 = 25;
 const OPENED_AT_ONCE: usize = 500;
 /// Waiters that are answered one by one, of however many there are.
 const SAMPLES: usize = 100;
+/// No more of them are told after so long: the others would soon have waited long enough.
+const TELL_FOR: Duration = Duration::from_secs(15);
 /// How long nothing happens while the processor time is taken.
 const QUIET: Duration = Duration::from_secs(5);
 /// How long customers come.
@@ -170,6 +172,9 @@ async fn one_by_one(
     let begun = Instant::now();
     let (mut own, mut acknowledged) = (Vec::new(), Vec::new());
     for sample in 0..samples {
+        if begun.elapsed() > TELL_FOR {
+            break;
+        }
         let number = sample * count / samples;
         let request = asker.register(&format!("W{tag}-{number}"), "254712345678");
         let sent = Instant::now();

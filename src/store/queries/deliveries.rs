@@ -16,26 +16,32 @@ use crate::store::{Capacity, StoreError};
 /// through all of a partner's.
 const IS_PENDING: &str = "deliveries.state || '' = 'pending'";
 
+/// That a delivery `d` is pending, as the index of what is to be sent has it: PostgreSQL, knowing nothing yet of a table
+/// that has just filled, would take the other index of pending rows as well and sort them all.
+const IS_TO_SEND: &str = "d.state = 'pending' AND d.due_at IS NOT NULL";
+
 /// Endpoints with a delivery due. Endpoints and pending rows may be many, endpoints with a pending row are few: the index
 /// of pending rows is read by leaps, from the earliest due of one endpoint to that of the next.
 pub fn due_endpoints(now: Instant) -> Statement {
-    let first = "SELECT d.partner_id, d.endpoint_id, d.due_at FROM deliveries d WHERE d.state = 'pending' \
-         ORDER BY d.partner_id, d.endpoint_id, d.due_at LIMIT 1";
+    let first = format!(
+        "SELECT d.partner_id, d.endpoint_id, d.due_at FROM deliveries d WHERE {IS_TO_SEND} \
+         ORDER BY d.partner_id, d.endpoint_id, d.due_at LIMIT 1"
+    );
     // SQLite has no LATERAL, and compares pairs by their first part only when it looks for the place to go on.
     let next = match DIALECT {
-        Dialect::Postgres => {
+        Dialect::Postgres => format!(
             "CROSS JOIN LATERAL (\
-             SELECT d.partner_id, d.endpoint_id, d.due_at FROM deliveries d WHERE d.state = 'pending' \
+             SELECT d.partner_id, d.endpoint_id, d.due_at FROM deliveries d WHERE {IS_TO_SEND} \
              AND (d.partner_id, d.endpoint_id) > (p.partner_id, p.endpoint_id) \
              ORDER BY d.partner_id, d.endpoint_id, d.due_at LIMIT 1) n"
-        }
-        Dialect::Sqlite => {
+        ),
+        Dialect::Sqlite => format!(
             "CROSS JOIN deliveries n ON n.rowid = COALESCE(\
-             (SELECT d.rowid FROM deliveries d WHERE d.state = 'pending' AND d.partner_id = p.partner_id \
+             (SELECT d.rowid FROM deliveries d WHERE {IS_TO_SEND} AND d.partner_id = p.partner_id \
              AND d.endpoint_id > p.endpoint_id ORDER BY d.endpoint_id, d.due_at LIMIT 1), \
-             (SELECT d.rowid FROM deliveries d WHERE d.state = 'pending' AND d.partner_id > p.partner_id \
+             (SELECT d.rowid FROM deliveries d WHERE {IS_TO_SEND} AND d.partner_id > p.partner_id \
              ORDER BY d.partner_id, d.endpoint_id, d.due_at LIMIT 1))"
-        }
+        ),
     };
     Statement::new(format!(
         "WITH RECURSIVE pending (partner_id, endpoint_id, due_at) AS (SELECT * FROM ({first}) AS f \
@@ -75,7 +81,7 @@ pub fn claim(capacities: &[Capacity], now: Instant) -> Statement {
          AND COALESCE(d.sequence <= (\
            SELECT head.sequence FROM deliveries head WHERE head.partner_id = d.partner_id \
            AND head.endpoint_id = d.endpoint_id AND head.transaction_id = d.transaction_id \
-           AND head.state = 'pending' AND COALESCE(head.replayed_at, head.created_at) > $4 ORDER BY head.sequence LIMIT 1), true) \
+           AND head.state = 'pending' AND head.sequence IS NOT NULL AND COALESCE(head.replayed_at, head.created_at) > $4 ORDER BY head.sequence LIMIT 1), true) \
          ORDER BY d.due_at, d.sequence";
     let enabled = format!(
         "{wanted} w JOIN endpoints e ON e.id = w.endpoint_id AND e.disabled_at IS NULL AND e.removed_at IS NULL"
@@ -291,7 +297,7 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
         statements.push(
             Statement::new(format!(
                 "UPDATE deliveries SET state = 'dead', is_leased = false, finished_at = r.at FROM {} AS r \
-                 WHERE deliveries.partner_id = r.partner_id AND deliveries.endpoint_id = r.id AND deliveries.state = 'pending'",
+                 WHERE deliveries.partner_id = r.partner_id AND deliveries.endpoint_id = r.id AND deliveries.state = 'pending' AND deliveries.due_at IS NOT NULL",
                 DIALECT.rows(
                     "$1",
                     &[("id", Type::Id), ("at", Type::Instant), ("partner_id", Type::Id)]

@@ -89,7 +89,7 @@ pub fn clock() -> Statement {
 pub fn backlog() -> Statement {
     Statement::new(
         "SELECT (SELECT COUNT(*) FROM open_transactions WHERE status <> 'failed') AS open_transactions, \
-         (SELECT COUNT(*) FROM deliveries WHERE state = 'pending') AS pending_deliveries, \
+         (SELECT COUNT(*) FROM deliveries WHERE state = 'pending' AND due_at IS NOT NULL) AS pending_deliveries, \
          (SELECT COUNT(DISTINCT callback_id) FROM waiting_callbacks) AS waiting_callbacks, \
          (SELECT COUNT(*) FROM open_transactions WHERE stuck_at IS NOT NULL) AS stuck_transactions",
     )

@@ -168,9 +168,9 @@ async fn list_endpoint_backlogs(
     let rows: Vec<BacklogRow> = Statement::new(
         "SELECT e.id, \
          (SELECT COUNT(*) FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
-          AND d.state = 'pending') AS pending, \
+          AND d.state = 'pending' AND d.due_at IS NOT NULL) AS pending, \
          (SELECT MIN(d.due_at) FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
-          AND d.state = 'pending') AS oldest_due_at, \
+          AND d.state = 'pending' AND d.due_at IS NOT NULL) AS oldest_due_at, \
          (SELECT COUNT(*) FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
           AND d.state = 'dead') AS dead \
          FROM endpoints e WHERE e.partner_id = $1 AND e.removed_at IS NULL AND e.transaction_id IS NULL",

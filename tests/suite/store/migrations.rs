@@ -224,7 +224,7 @@ fn an_index_on_a_big_table_is_built_while_others_work() {
             "{name}: several statements are one transaction"
         );
     }
-    assert_eq!(built, 7);
+    assert!(built >= 9, "{built}");
 }
 
 /// Migrations run while other instances work: each says in its comment whether that is safe, and for whom it is not.

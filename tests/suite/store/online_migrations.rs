@@ -133,8 +133,12 @@ async fn an_index_is_mended_also_when_its_migration_is_on_record_and_when_mendin
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_that_has_an_index_already_passes_over_it() {
     let db = TestStore::postgres().await;
-    db.execute("DELETE FROM __diesel_schema_migrations WHERE version >= '0014'")
+    db.execute("DELETE FROM __diesel_schema_migrations WHERE version BETWEEN '0014' AND '0023'")
         .await;
-    assert_eq!(db.store.migrate().await.unwrap().len(), 7);
+    let done = db.store.migrate().await.unwrap();
+    assert_eq!(
+        (done.len(), done.first().map(String::as_str)),
+        (10, Some("0014_transactions_by_customer"))
+    );
     assert!(db.store.migrate().await.unwrap().is_empty());
 }

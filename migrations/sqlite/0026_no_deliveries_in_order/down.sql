@@ -1,0 +1,2 @@
+CREATE INDEX IF NOT EXISTS deliveries_in_order ON deliveries (partner_id, endpoint_id, transaction_id, sequence)
+    WHERE state = 'pending';
