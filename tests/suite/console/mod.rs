@@ -10,6 +10,7 @@ mod reverse;
 mod sign_in;
 mod transactions;
 mod webhooks;
+mod weight;
 
 use serde_json::Value;
 
