@@ -312,6 +312,22 @@ diesel::table! {
     use crate::store::columns::{IdSql, InstantSql};
     use diesel::sql_types::*;
 
+    balance_enquiries (partner_id, id) {
+        partner_id -> IdSql,
+        id -> IdSql,
+        account_id -> IdSql,
+        asked_by -> Text,
+        asked_at -> InstantSql,
+        answered_at -> Nullable<InstantSql>,
+        told -> Nullable<Text>,
+        failure -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
     audit_log (id) {
         id -> IdSql,
         at -> InstantSql,
