@@ -37,7 +37,7 @@ pub trait OversightStore: Send + Sync + 'static {
         id: CallbackId,
     ) -> Result<Option<InboxRecord>, StoreError>;
 
-    /// What waits for the partner's endpoints and what was given up; an endpoint with neither has no line.
+    /// What waits for the partner's endpoints, what was given up, and how the last attempt failed that did.
     async fn list_endpoint_backlogs(
         &self,
         partner: PartnerId,

@@ -70,6 +70,8 @@ diesel::table! {
         concurrency -> Integer,
         rate_per_second -> Nullable<Integer>,
         public_key -> Nullable<Text>,
+        last_failure_at -> Nullable<InstantSql>,
+        last_failure -> Nullable<Text>,
     }
 }
 

@@ -184,7 +184,7 @@ async fn list_endpoint_backlogs(
          (SELECT MIN(d.due_at) FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
           AND d.state = 'pending') AS oldest_due_at, \
          (SELECT COUNT(*) FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
-          AND d.state = 'dead') AS dead \
+          AND d.state = 'dead') AS dead, e.last_failure_at, e.last_failure \
          FROM endpoints e WHERE e.partner_id = $1 AND e.removed_at IS NULL AND e.transaction_id IS NULL",
     )
     .bind(Bind::Id(Id(partner.0)))
