@@ -25,6 +25,7 @@ mod partners;
 pub mod password;
 mod pay;
 mod pay_out;
+mod payment_form;
 mod progress;
 mod reverse;
 mod rows;

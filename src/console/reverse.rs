@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::form::{Complaint, Form, is_told_at_the_form};
 use super::page::{Frame, Section, page_with};
-use super::pay::start;
+use super::payment_form::{new_key, start};
 use super::rows;
 use super::story;
 use super::text::{self, Time};
 use super::viewer::Viewer;
-use crate::domain::identity::{PartnerId, TransactionId, new_uuid};
+use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::partner::Scope;
 use crate::domain::status::Status;
 use crate::domain::transaction::Transaction;
@@ -61,7 +61,7 @@ pub async fn show(
     }
     match look_for(&state, partner, &sought).await {
         Ok(original) => {
-            let key = format!("console-{}", new_uuid(state.clock.now()));
+            let key = new_key(&state);
             let found = found(&original, key, String::new());
             answer(&viewer, sought, Some(found), None)
         }

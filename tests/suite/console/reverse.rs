@@ -1,7 +1,6 @@
 //! Taking a payment back from the console: found by its receipt, confirmed by typing it, taken back once.
 
-use super::audit_lines;
-use super::pay::hidden;
+use super::{audit_lines, hidden};
 use crate::support::TestStore;
 use crate::support::browser::{Browser, token};
 use crate::support::paying::{Paying, order};
