@@ -1,5 +1,7 @@
 //! `key create`, `list`, `revoke`. A partner may have several keys, so that rotation has no gap.
 
+use std::collections::HashMap;
+
 use chrono::SecondsFormat;
 use clap::Subcommand;
 use serde_json::json;
@@ -29,7 +31,7 @@ pub enum KeyCommand {
         #[command(flatten)]
         output: JsonArguments,
     },
-    /// List a partner's keys
+    /// List a partner's keys, with when each was last used, to the minute or so
     List {
         /// The partner
         #[arg(long)]
@@ -128,6 +130,12 @@ async fn create(
 async fn list(desk: &Desk, partner: PartnerId, output: JsonArguments) -> Result<(), CliError> {
     desk.partner(partner).await?;
     let keys = desk.store.list_keys(partner).await?;
+    let uses: HashMap<KeyId, Instant> = desk
+        .store
+        .list_key_uses(partner)
+        .await?
+        .into_iter()
+        .collect();
     let objects: Vec<_> = keys
         .iter()
         .map(|key| {
@@ -138,6 +146,7 @@ async fn list(desk: &Desk, partner: PartnerId, output: JsonArguments) -> Result<
                 "created_at": timestamp(key.created_at),
                 "expires_at": key.expires_at.map(timestamp),
                 "revoked_at": key.revoked_at.map(timestamp),
+                "last_used_at": uses.get(&key.id).copied().map(timestamp),
             })
         })
         .collect();
@@ -150,8 +159,12 @@ async fn list(desk: &Desk, partner: PartnerId, output: JsonArguments) -> Result<
                 (false, false) => "expired",
                 (false, true) => "valid",
             };
+            let used = match uses.get(&key.id) {
+                Some(at) => format!("last used {}", timestamp(*at)),
+                None => "never used".to_owned(),
+            };
             format!(
-                "{}  {}…  {}  {state}",
+                "{}  {}…  {}  {state}  {used}",
                 key.id,
                 key.prefix,
                 scope_names(key).join(" ")

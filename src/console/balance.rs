@@ -1,12 +1,11 @@
-//! What is on a partner's accounts: what each last reported and when, and asking anew. ClickPesa answers at once; M-Pesa
-//! answers at the callback address, and the page waits for that.
+//! What is on a partner's accounts: what each last reported, who asked before and what came of it, and asking anew. ClickPesa
+//! answers at once; M-Pesa answers at the callback address, and the page waits for that.
 
 use std::time::Duration;
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, http::StatusCode};
 use askama::Template;
-use chrono::SubsecRound;
 
 use super::Console;
 use super::accounts::{self, Choice};
@@ -15,13 +14,13 @@ use super::page::{Frame, Notice, Section, page, page_with, redirect, redirect_wi
 use super::text::{self, Time};
 use super::viewer::Viewer;
 use crate::domain::clock::Instant;
-use crate::domain::identity::{AccountId, PartnerId};
+use crate::domain::enquiry::{Enquiry, Told};
+use crate::domain::identity::{AccountId, EnquiryId, PartnerId};
 use crate::domain::money::Amount;
 use crate::domain::partner::Scope;
 use crate::domain::status_update::Balance;
 use crate::domain::transaction::Kind;
 use crate::http::{ApiError, State};
-use crate::payments::PayError;
 use crate::providers::payment_provider::BalanceAnswer;
 
 /// How long an answer of M-Pesa's is waited for.
@@ -52,70 +51,95 @@ struct Card {
     checked: Option<(Time, String)>,
     asked: Option<Asked>,
     problem: Option<String>,
+    past: Vec<Past>,
 }
 
-/// A question that was asked.
+/// The question that was just asked.
 struct Asked {
-    state: &'static str,
     wait: String,
-    sentence: &'static str,
+    standing: Standing,
 }
 
-impl Asked {
-    fn is_over(&self) -> bool {
-        self.state != "waiting"
-    }
+/// A question that was asked before.
+struct Past {
+    asked_at: Time,
+    asked_by: String,
+    standing: Standing,
+    lines: Vec<Line>,
 }
 
 /// One balance.
 struct Line {
     name: String,
-    currency: String,
+    /// Where it is not the name.
+    currency: Option<String>,
+    /// What was told of it, in a sentence.
+    told: String,
     available: String,
     current: String,
     reserved: String,
     uncleared: String,
 }
 
-/// When an account was asked, and what it had reported last by then: milliseconds since 1970, 0 for never.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
-    asked: i64,
-    known: i64,
+/// How a question stands.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    Waiting,
+    Answered,
+    Failed(String),
+    Silent,
 }
 
-impl Mark {
-    fn new(asked: Instant, known: Option<Instant>) -> Self {
-        Self {
-            asked: asked.timestamp_millis(),
-            known: known.map_or(0, |at| at.timestamp_millis()),
+impl Standing {
+    fn of(enquiry: &Enquiry, now: Instant) -> Self {
+        match enquiry.answer.as_ref().map(|answer| &answer.told) {
+            Some(Told::Balances(_)) => Self::Answered,
+            Some(Told::Nothing(why)) => Self::Failed(why.clone()),
+            None if now - enquiry.asked_at >= PATIENCE => Self::Silent,
+            None => Self::Waiting,
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        let (asked, known) = text.split_once('-')?;
-        Some(Self {
-            asked: asked.parse().ok()?,
-            known: known.parse().ok()?,
-        })
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Answered => "answered",
+            Self::Failed(_) => "failed",
+            Self::Silent => "silent",
+        }
     }
 
-    fn text(self) -> String {
-        format!("{}-{}", self.asked, self.known)
+    fn is_over(&self) -> bool {
+        *self != Self::Waiting
     }
 
-    /// How the question stands. A provider may count whole seconds, and its clock need not be ours: another time than
-    /// was known is an answer, and so is a time since the question.
-    fn state(self, newest: Option<Instant>, now: Instant) -> &'static str {
-        let asked = Instant::from_timestamp_millis(self.asked).unwrap_or(now);
-        let is_answered = newest
-            .is_some_and(|at| at.timestamp_millis() != self.known || at >= asked.trunc_subsecs(0));
-        if is_answered {
-            "answered"
-        } else if now - asked >= PATIENCE {
-            "silent"
-        } else {
-            "waiting"
+    fn sentence(&self) -> String {
+        match self {
+            Self::Waiting => {
+                "The provider was asked. This changes by itself when the answer comes.".to_owned()
+            }
+            Self::Answered => "The provider answered.".to_owned(),
+            Self::Failed(why) => format!("The provider told no balance: {why}"),
+            Self::Silent => "No answer came. Ask again; if none comes then either, look at the account’s health.".to_owned(),
+        }
+    }
+
+    /// The class of a notice that says it.
+    fn tone(&self) -> &'static str {
+        match self {
+            Self::Answered => "",
+            Self::Waiting | Self::Silent => " caution",
+            Self::Failed(_) => " problem",
+        }
+    }
+
+    /// In a line of the past.
+    fn short(&self) -> &str {
+        match self {
+            Self::Waiting => "No answer yet",
+            Self::Answered => "Nothing on it",
+            Self::Failed(why) => why,
+            Self::Silent => "No answer came",
         }
     }
 }
@@ -133,8 +157,8 @@ pub async fn show_asked(
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     viewer.require(Scope::PaymentsWrite)?;
-    let (account, mark) = asked(&path)?;
-    list(&state, &viewer, Some((account, mark)), None).await
+    let enquiry = asked(&state, viewer.one_partner()?.id, &path).await?;
+    list(&state, &viewer, Some(enquiry), None).await
 }
 
 /// The one card, as soon as the answer is there.
@@ -145,26 +169,40 @@ pub async fn wait(
 ) -> Result<HttpResponse, ApiError> {
     viewer.require(Scope::PaymentsWrite)?;
     let partner = viewer.one_partner()?.id;
-    let (account, mark) = asked(&path)?;
+    let mut enquiry = asked(&state, partner, &path).await?;
+    let account = enquiry.account_id;
     let choice = find(&state, partner, account).await?;
-    for look in 0..LOOKS {
-        if look > 0 {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        let newest = newest(&state.store.list_balances(partner, account).await?);
-        if mark.state(newest, state.clock.now()) != "waiting" {
+    for _ in 1..LOOKS {
+        if Standing::of(&enquiry, state.clock.now()).is_over() {
             break;
         }
+        tokio::time::sleep(LOOK_EVERY).await;
+        enquiry = asked(&state, partner, &path).await?;
     }
     let reported = state.store.list_balances(partner, account).await?;
+    let past = state.store.list_enquiries(partner).await?;
     let now = state.clock.now();
-    page(&card(&viewer, choice, &reported, Some(mark), now))
+    page(&card(
+        &viewer,
+        choice,
+        (&reported, &past),
+        Some(enquiry),
+        now,
+    ))
 }
 
-fn asked((account, mark): &(String, String)) -> Result<(AccountId, Mark), ApiError> {
+/// The question that a path names.
+async fn asked(
+    state: &State,
+    partner: PartnerId,
+    (account, enquiry): &(String, String),
+) -> Result<Enquiry, ApiError> {
     let none = || ApiError::not_found("There is no such question");
-    let account = account.parse().map_err(|_| none())?;
-    Ok((account, Mark::parse(mark).ok_or_else(none)?))
+    let id: EnquiryId = enquiry.parse().map_err(|_| none())?;
+    let found = state.store.find_enquiry(partner, id).await?;
+    found
+        .filter(|found| found.account_id.to_string() == *account)
+        .ok_or_else(none)
 }
 
 async fn find(state: &State, partner: PartnerId, account: AccountId) -> Result<Choice, ApiError> {
@@ -179,11 +217,12 @@ async fn find(state: &State, partner: PartnerId, account: AccountId) -> Result<C
 async fn list(
     state: &State,
     viewer: &Viewer,
-    asked: Option<(AccountId, Mark)>,
+    asked: Option<Enquiry>,
     problem: Option<(AccountId, ApiError)>,
 ) -> Result<HttpResponse, ApiError> {
     let partner = viewer.one_partner()?;
     let all = state.store.list_all_balances(partner.id).await?;
+    let past = state.store.list_enquiries(partner.id).await?;
     let now = state.clock.now();
     let mut cards = Vec::new();
     for choice in accounts::choices(state, partner.id, &KINDS, None).await? {
@@ -192,10 +231,10 @@ async fn list(
             .filter(|(account, ..)| account.to_string() == choice.id)
             .map(|(_, balance, at)| (balance.clone(), *at))
             .collect();
-        let mark = asked
-            .filter(|(account, _)| account.to_string() == choice.id)
-            .map(|(_, mark)| mark);
-        let mut card = card(viewer, choice, &reported, mark, now);
+        let enquiry = asked
+            .clone()
+            .filter(|enquiry| enquiry.account_id.to_string() == choice.id);
+        let mut card = card(viewer, choice, (&reported, &past), enquiry, now);
         card.problem = problem
             .as_ref()
             .filter(|(account, _)| account.to_string() == card.account)
@@ -215,49 +254,65 @@ async fn list(
     )
 }
 
-fn newest(reported: &[(Balance, Instant)]) -> Option<Instant> {
-    reported.iter().map(|(_, at)| *at).max()
-}
-
 fn card(
     viewer: &Viewer,
     choice: Choice,
-    reported: &[(Balance, Instant)],
-    mark: Option<Mark>,
+    (reported, past): (&[(Balance, Instant)], &[Enquiry]),
+    asked: Option<Enquiry>,
     now: Instant,
 ) -> Card {
-    let newest = newest(reported);
-    let told = |amount: Option<Amount>| amount.map_or_else(|| "–".to_owned(), text::amount);
-    let asked = mark.map(|mark| {
-        let state = mark.state(newest, now);
-        Asked {
-            state,
-            wait: format!("/console/balance/{}/{}/wait", choice.id, mark.text()),
-            sentence: match state {
-                "answered" => "The provider answered.",
-                "silent" => "No answer came. Ask again; if none comes then either, look at the account’s health.",
-                _ => "The provider was asked. This changes by itself when the answer comes.",
-            },
-        }
-    });
+    let newest = reported.iter().map(|(_, at)| *at).max();
     Card {
         token: viewer.token.clone(),
+        lines: reported.iter().map(|(balance, _)| line(balance)).collect(),
+        checked: newest.map(|at| (Time(at), Time(at).age(now))),
+        asked: asked.map(|enquiry| Asked {
+            wait: format!("/console/balance/{}/{}/wait", choice.id, enquiry.id),
+            standing: Standing::of(&enquiry, now),
+        }),
+        past: past
+            .iter()
+            .filter(|enquiry| enquiry.account_id.to_string() == choice.id)
+            .map(|enquiry| past_line(enquiry, now))
+            .collect(),
         account: choice.id,
         name: choice.name,
-        lines: reported
-            .iter()
-            .map(|(balance, _)| Line {
-                name: balance.name.clone(),
-                currency: balance.currency.clone(),
-                available: told(balance.available),
-                current: told(balance.current),
-                reserved: told(balance.reserved),
-                uncleared: told(balance.uncleared),
-            })
-            .collect(),
-        checked: newest.map(|at| (Time(at), Time(at).age(now))),
-        asked,
         problem: None,
+    }
+}
+
+fn line(balance: &Balance) -> Line {
+    let told = |amount: Option<Amount>| amount.map_or_else(|| "–".to_owned(), text::amount);
+    let sums = [
+        ("available", balance.available),
+        ("current", balance.current),
+        ("reserved", balance.reserved),
+        ("uncleared", balance.uncleared),
+    ];
+    let sums: Vec<String> = sums
+        .into_iter()
+        .filter_map(|(name, amount)| Some(format!("{name} {}", text::amount(amount?))))
+        .collect();
+    Line {
+        name: balance.name.clone(),
+        currency: Some(balance.currency.clone()).filter(|currency| *currency != balance.name),
+        told: sums.join(", "),
+        available: told(balance.available),
+        current: told(balance.current),
+        reserved: told(balance.reserved),
+        uncleared: told(balance.uncleared),
+    }
+}
+
+fn past_line(enquiry: &Enquiry, now: Instant) -> Past {
+    Past {
+        asked_at: Time(enquiry.asked_at),
+        asked_by: enquiry.asked_by.clone(),
+        standing: Standing::of(enquiry, now),
+        lines: match enquiry.answer.as_ref().map(|answer| &answer.told) {
+            Some(Told::Balances(balances)) => balances.iter().map(line).collect(),
+            _ => Vec::new(),
+        },
     }
 }
 
@@ -275,32 +330,23 @@ pub async fn refresh(
     let account: AccountId = account
         .parse()
         .map_err(|_| ApiError::field("account", "is none of this partner's accounts"))?;
-    let known = newest(&state.store.list_balances(partner, account).await?);
-    let now = state.clock.now();
     let audit = viewer.audit("balance.ask", partner, account);
+    let asked_by = audit.actor.clone();
     state.store.record_audit(audit).await?;
-    let payments = std::sync::Arc::clone(&state.payments);
-    let work = async move {
-        let connected = payments.accounts.find(partner, provider, Some(account));
-        let connected = connected.await?;
-        Ok::<_, PayError>(connected.client.balance(&connected.callbacks).await?)
-    };
-    let refused: ApiError = match state.payments.run(work).await? {
-        Ok(BalanceAnswer::Asked(_)) => {
-            let mark = Mark::new(now, known).text();
-            return Ok(redirect(&format!("/console/balance/{account}/{mark}")));
+    let asked = state
+        .payments
+        .ask_balance(partner, (provider, Some(account)), asked_by)
+        .await;
+    let refused: ApiError = match asked {
+        Ok((enquiry, BalanceAnswer::Asked(_))) => {
+            return Ok(redirect(&format!("/console/balance/{account}/{enquiry}")));
         }
-        Ok(BalanceAnswer::Balances(balances)) => {
-            let at = state.clock.now();
-            state
-                .store
-                .record_balances(partner, account, balances, at)
-                .await?;
+        Ok((_, BalanceAnswer::Balances(_))) => {
             let notice = Notice::done("The provider answered.");
             return Ok(redirect_with(&console, "/console/balance", &notice));
         }
-        Ok(BalanceAnswer::Refused(refusal)) => refusal.into(),
-        Ok(BalanceAnswer::Unknown(silence)) => silence.into(),
+        Ok((_, BalanceAnswer::Refused(refusal))) => refusal.into(),
+        Ok((_, BalanceAnswer::Unknown(silence))) => silence.into(),
         Err(error) => error.into(),
     };
     list(&state, &viewer, None, Some((account, refused))).await
@@ -309,39 +355,32 @@ pub async fn refresh(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(text: &str) -> Instant {
-        text.parse().unwrap()
-    }
+    use crate::domain::enquiry::EnquiryAnswer;
 
     #[test]
-    fn an_answer_is_another_time_or_a_later_one() {
-        let asked = at("2026-03-14T10:00:00.700Z");
-        let soon = at("2026-03-14T10:00:09Z");
-        let before = at("2026-03-13T08:00:00Z");
-        for (known, newest, now, state) in [
-            (None, None, soon, "waiting"),
-            (None, None, asked + PATIENCE, "silent"),
-            (None, Some(before), soon, "answered"),
-            (Some(before), Some(before), soon, "waiting"),
-            (
-                Some(before),
-                Some(at("2026-03-14T09:59:40Z")),
-                soon,
-                "answered",
-            ),
-            // Asked twice in a second, by a provider that counts whole ones.
-            (
-                Some(at("2026-03-14T10:00:00Z")),
-                Some(at("2026-03-14T10:00:00Z")),
-                soon,
-                "answered",
-            ),
+    fn a_question_waits_for_two_minutes_and_an_answer_ends_that_whenever_it_comes() {
+        let asked_at: Instant = "2026-03-14T10:00:00.700Z".parse().unwrap();
+        let enquiry = |told: Option<Told>| Enquiry {
+            id: EnquiryId::new(asked_at),
+            partner_id: PartnerId::new(asked_at),
+            account_id: AccountId::new(asked_at),
+            asked_by: "console:asha".to_owned(),
+            asked_at,
+            answer: told.map(|told| EnquiryAnswer { at: asked_at, told }),
+        };
+        let soon = asked_at + PATIENCE - chrono::Duration::milliseconds(1);
+        let late = asked_at + PATIENCE;
+        let refusal = || Told::Nothing("refused (15)".to_owned());
+        for (told, now, word) in [
+            (None, soon, "waiting"),
+            (None, late, "silent"),
+            (Some(Told::Balances(Vec::new())), soon, "answered"),
+            (Some(Told::Balances(Vec::new())), late, "answered"),
+            (Some(refusal()), soon, "failed"),
         ] {
-            let mark = Mark::parse(&Mark::new(asked, known).text()).unwrap();
-            assert_eq!(mark.state(newest, now), state, "{known:?} {newest:?} {now}");
+            let standing = Standing::of(&enquiry(told), now);
+            assert_eq!(standing.word(), word);
+            assert_eq!(standing.is_over(), word != "waiting");
         }
-        assert_eq!(Mark::parse("x-1"), None);
-        assert_eq!(Mark::parse("1"), None);
     }
 }

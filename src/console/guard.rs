@@ -13,6 +13,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use askama::Template;
 
+use super::compress::compress;
 use super::form::Form;
 use super::page::{Frame, Notice, page_with, redirect};
 use super::viewer::{Viewer, Who};
@@ -58,7 +59,7 @@ pub async fn present(
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    Ok(response)
+    Ok(compress(response))
 }
 
 #[derive(Template)]

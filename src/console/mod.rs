@@ -12,6 +12,7 @@ mod audit;
 mod balance;
 mod callbacks;
 mod chart;
+mod compress;
 mod cookie;
 mod deliveries;
 mod form;
@@ -24,6 +25,7 @@ mod partners;
 pub mod password;
 mod pay;
 mod pay_out;
+mod payment_form;
 mod progress;
 mod reverse;
 mod rows;
@@ -58,6 +60,9 @@ const HOME: &str = "/console";
 /// Where everybody else is sent.
 const SIGN_IN: &str = "/console/sign-in";
 
+/// What a first visit may weigh, bytes over the wire: the page with its script, its stylesheet and its icon, headers
+/// included, as a browser that takes gzip gets them. On a slow phone that is a second or two.
+pub const FIRST_VISIT_MAX: usize = 60_000;
 /// Requests of one session: this many at once, refilled at that rate. A person stays far below it.
 pub const PAGES_AT_ONCE: u32 = 120;
 /// One is refilled in this time.

@@ -4,24 +4,26 @@
 use actix_web::web::Data;
 use actix_web::{HttpResponse, http::StatusCode};
 use askama::Template;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::accounts::{self, Choice};
 use super::form::{Complaint, Form, is_told_at_the_form};
 use super::page::{Frame, Section, page_with};
-use super::pay::{spaced, start};
+use super::payment_form::{Checked, PaymentForm, new_key, preview, start};
 use super::text;
 use super::viewer::Viewer;
-use crate::domain::identity::{PartnerId, new_uuid};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::partner::Scope;
-use crate::domain::transaction::{Kind, Provider};
-use crate::http::{ApiError, Fields, State, payment_order};
-use crate::payments::Order;
-use crate::providers::payment_provider::{Purpose, Reply};
+use crate::domain::transaction::Kind;
+use crate::http::{ApiError, State};
+use crate::providers::payment_provider::Purpose;
 
 /// What can be paid out.
-const PAYOUTS: [Kind; 2] = [Kind::B2c, Kind::Payout];
+const FORM: PaymentForm = PaymentForm {
+    kinds: [Kind::B2c, Kind::Payout],
+    required: &["purpose"],
+    optional: &["remarks", "occasion"],
+};
 
 /// What money is paid out for: the word, its name.
 const PURPOSES: [(Purpose, &str); 4] = [
@@ -58,19 +60,11 @@ struct PayOutPage {
 #[template(path = "console/pay_out_check.html")]
 struct CheckPage {
     frame: Frame,
-    provider: &'static str,
-    account: String,
-    account_id: String,
+    checked: Checked,
     purpose: &'static str,
     purpose_name: &'static str,
-    msisdn: String,
-    number: String,
-    amount: String,
-    sum: String,
-    currency: String,
     remarks: String,
     occasion: String,
-    key: String,
     told: Vec<(&'static str, String)>,
     /// What the provider says against it.
     problem: Option<String>,
@@ -97,7 +91,8 @@ async fn details(
         &PayOutPage {
             frame: Frame::of(viewer, Section::PayOut),
             partner: partner.name.clone(),
-            accounts: accounts::choices(state, partner.id, &PAYOUTS, form.value("account")).await?,
+            accounts: accounts::choices(state, partner.id, &FORM.kinds, form.value("account"))
+                .await?,
             purposes: PURPOSES
                 .iter()
                 .map(|(purpose, name)| PurposeChoice {
@@ -124,44 +119,25 @@ pub async fn check(
 ) -> Result<HttpResponse, ApiError> {
     viewer.require(Scope::PaymentsWrite)?;
     let partner = viewer.one_partner()?.id;
-    let key = format!("console-{}", new_uuid(state.clock.now()));
-    let order = match order(&state, partner, &form, &key).await {
+    let key = new_key(&state);
+    let order = match FORM.order(&state, partner, &form, &key).await {
         Ok(order) => order,
         Err(error) if error.code.status().is_client_error() => {
             return details(&state, &viewer, &form, Some(error)).await;
         }
         Err(error) => return Err(error),
     };
-    let account_id = form.required("account")?.to_owned();
-    let choices = accounts::choices(&state, partner, &PAYOUTS, Some(&account_id)).await?;
-    let (told, problem) = preview(&state, &order).await?;
-    let text = |name: &str| Ok::<_, ApiError>(form.text(name)?.unwrap_or_default().to_owned());
+    let (answer, problem) = preview(&state, &order).await?;
     page_with(
         StatusCode::OK,
         &CheckPage {
             frame: Frame::of(&viewer, Section::PayOut),
-            provider: text::provider(order.provider),
-            account: choices
-                .into_iter()
-                .find(|choice| choice.is_chosen)
-                .map(|choice| choice.name)
-                .unwrap_or_default(),
-            account_id,
+            checked: FORM.checked(&state, &form, &order, key).await?,
             purpose: order.purpose.as_str(),
             purpose_name: purpose_name(order.purpose),
-            msisdn: form.required("msisdn")?.to_owned(),
-            number: order
-                .msisdn
-                .as_ref()
-                .map(|msisdn| spaced(msisdn.as_str()))
-                .unwrap_or_default(),
-            amount: order.amount.to_string(),
-            sum: text::amount(order.amount),
-            currency: order.currency.to_string(),
-            remarks: text("remarks")?,
-            occasion: text("occasion")?,
-            key,
-            told,
+            remarks: form.text("remarks")?.unwrap_or_default().to_owned(),
+            occasion: form.text("occasion")?.unwrap_or_default().to_owned(),
+            told: answer.map_or_else(Vec::new, |answer| told(&answer, &order.currency)),
             problem,
         },
     )
@@ -177,7 +153,7 @@ pub async fn send(
     let partner = viewer.one_partner()?.id;
     let key = form.required("key")?;
     let sent = async {
-        let order = order(&state, partner, &form, key).await?;
+        let order = FORM.order(&state, partner, &form, key).await?;
         start(&state, &viewer, order).await
     };
     match sent.await {
@@ -188,61 +164,11 @@ pub async fn send(
     }
 }
 
-async fn order(
-    state: &State,
-    partner: PartnerId,
-    form: &Form,
-    key: &str,
-) -> Result<Order, ApiError> {
-    let account = form.required("account")?;
-    let provider = accounts::provider_of(state, partner, account).await?;
-    let kind = match provider {
-        Provider::Mpesa => Kind::B2c,
-        Provider::Clickpesa => Kind::Payout,
-    };
-    let mut fields = Map::new();
-    let mut add = |name: &str, value: &str| {
-        fields.insert(name.to_owned(), Value::from(value));
-    };
-    add("provider", provider.as_str());
-    add("kind", kind.as_str());
-    add("account_id", account);
-    add("msisdn", form.required("msisdn")?);
-    add("amount", &form.required("amount")?.replace([' ', ','], ""));
-    add("purpose", form.required("purpose")?);
-    add("origin", "console");
-    for name in ["remarks", "occasion"] {
-        if let Some(value) = form.text(name)? {
-            add(name, value);
-        }
-    }
-    let fields = Fields::parse(Value::Object(fields).to_string().as_bytes())?;
-    payment_order(state, partner, Some(key.to_owned()), &fields).await
-}
-
 fn purpose_name(purpose: Purpose) -> &'static str {
     PURPOSES
         .iter()
         .find(|(known, _)| *known == purpose)
         .map_or_else(|| purpose.as_str(), |(_, name)| name)
-}
-
-/// What the provider says of it beforehand, and what it says against it. M-Pesa says nothing.
-async fn preview(
-    state: &State,
-    order: &Order,
-) -> Result<(Vec<(&'static str, String)>, Option<String>), ApiError> {
-    if order.provider == Provider::Mpesa {
-        return Ok((Vec::new(), None));
-    }
-    Ok(match state.payments.preview(order.clone()).await? {
-        Reply::Body(answer) => (told(&answer, &order.currency), None),
-        Reply::Refused(refusal) => (Vec::new(), Some(refusal.message)),
-        Reply::Unknown(_) => (
-            Vec::new(),
-            Some("there was no answer; the fee is not known now.".to_owned()),
-        ),
-    })
 }
 
 /// ClickPesa's preview of a payout: `{amount, balance, channelProvider, fee, receiver: {accountName}}`.

@@ -80,10 +80,19 @@ pub async fn show(
     let (transaction, _) = story::find(&state, ids).await?;
     let card = card(&state, &transaction).await?;
     page(&ProgressPage {
-        frame: Frame::of(&viewer, Section::Pay),
+        frame: Frame::of(&viewer, section(transaction.kind)),
         kind: text::kind(transaction.kind),
         card: card.render().map_err(|_| ApiError::server())?,
     })
+}
+
+/// The page on which such a payment is started.
+fn section(kind: Kind) -> Section {
+    match kind {
+        Kind::B2c | Kind::Payout => Section::PayOut,
+        Kind::Reversal => Section::Reverse,
+        Kind::StkPush | Kind::C2b | Kind::UssdPush => Section::Pay,
+    }
 }
 
 /// The part that changes, as soon as it is not `known` any more, or when the wait is over.

@@ -1,22 +1,24 @@
 //! Taking a paid M-Pesa payment back: it is looked up by its receipt or our id, shown, and taken back only when its
-//! receipt is typed once more. The form carries the idempotency key, so that sent twice it takes back once.
+//! receipt is typed once more. It goes back through the account it came through; where nobody wrote that down and the partner
+//! has several, the person chooses. The form carries the idempotency key, so that sent twice it takes back once.
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::accounts::{self, Choice};
 use super::form::{Complaint, Form, is_told_at_the_form};
 use super::page::{Frame, Section, page_with};
-use super::pay::start;
+use super::payment_form::{new_key, start};
 use super::rows;
 use super::story;
 use super::text::{self, Time};
 use super::viewer::Viewer;
-use crate::domain::identity::{PartnerId, TransactionId, new_uuid};
+use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::partner::Scope;
 use crate::domain::status::Status;
-use crate::domain::transaction::Transaction;
+use crate::domain::transaction::{Kind, Transaction};
 use crate::http::{ApiError, ErrorCode, Fields, State, find_original, payment_order};
 use crate::payments::Order;
 
@@ -45,6 +47,10 @@ struct Found {
     paid_at: Time,
     remarks: String,
     key: String,
+    /// The account it came through, where known.
+    through: Option<String>,
+    /// Those to choose from, where it is not known and there are several.
+    accounts: Vec<Choice>,
 }
 
 /// The page: a field to look for a payment, and the payment once it is found.
@@ -61,8 +67,8 @@ pub async fn show(
     }
     match look_for(&state, partner, &sought).await {
         Ok(original) => {
-            let key = format!("console-{}", new_uuid(state.clock.now()));
-            let found = found(&original, key, String::new());
+            let key = new_key(&state);
+            let found = found(&state, &original, (key, String::new()), None).await?;
             answer(&viewer, sought, Some(found), None)
         }
         Err(error) if error.code.status().is_client_error() => {
@@ -113,8 +119,40 @@ async fn look_for(
     Ok(original)
 }
 
-fn found(original: &Transaction, key: String, remarks: String) -> Found {
-    Found {
+/// The accounts through which it may go back.
+async fn candidates(
+    state: &State,
+    original: &Transaction,
+    chosen: Option<&str>,
+) -> Result<Vec<Choice>, ApiError> {
+    let partner = original.partner_id;
+    let mut choices = accounts::choices(state, partner, &[Kind::Reversal], chosen).await?;
+    for choice in &mut choices {
+        // Nothing is chosen for anybody here: the money leaves that account.
+        choice.is_chosen = chosen == Some(choice.id.as_str());
+    }
+    Ok(choices)
+}
+
+async fn found(
+    state: &State,
+    original: &Transaction,
+    (key, remarks): (String, String),
+    chosen: Option<&str>,
+) -> Result<Found, ApiError> {
+    let mut accounts = candidates(state, original, chosen).await?;
+    let its = original.account_id.map(|id| id.to_string());
+    let through = its.map(|its| {
+        let own = accounts.iter().find(|choice| choice.id == its);
+        own.map_or_else(
+            || "an account that was removed".to_owned(),
+            |own| own.name.clone(),
+        )
+    });
+    if through.is_some() || accounts.len() == 1 {
+        accounts.clear();
+    }
+    Ok(Found {
         id: original.id.to_string(),
         path: rows::path(original),
         sum: text::amount(original.paid.unwrap_or(original.amount)),
@@ -126,7 +164,9 @@ fn found(original: &Transaction, key: String, remarks: String) -> Found {
         paid_at: Time(original.updated_at),
         remarks,
         key,
-    }
+        through,
+        accounts,
+    })
 }
 
 fn answer(
@@ -170,7 +210,8 @@ pub async fn send(
     match sent.await {
         Err(error) if is_told_at_the_form(&error) => {
             let remarks = form.value("remarks").unwrap_or_default().trim().to_owned();
-            let found = found(&original, key.clone(), remarks);
+            let typed = (key.clone(), remarks);
+            let found = found(&state, &original, typed, form.value("account")).await?;
             let sought = found.receipt.clone();
             answer(&viewer, sought, Some(found), Some(error))
         }
@@ -192,7 +233,20 @@ async fn order(
             "is not the receipt of this payment; type it as it is shown",
         ));
     }
-    let fields = json!({
+    let account = match original.account_id {
+        Some(_) => None,
+        None => form.text("account")?,
+    };
+    if original.account_id.is_none()
+        && account.is_none()
+        && candidates(state, original, None).await?.len() > 1
+    {
+        return Err(ApiError::field(
+            "account",
+            "is required: the partner has several M-Pesa accounts",
+        ));
+    }
+    let mut fields = json!({
         "provider": original.provider.as_str(),
         "kind": "reversal",
         "original_transaction_id": original.id.to_string(),
@@ -200,6 +254,9 @@ async fn order(
         "remarks": form.required("remarks")?,
         "origin": "console",
     });
+    if let (Value::Object(members), Some(account)) = (&mut fields, account) {
+        members.insert("account_id".to_owned(), json!(account));
+    }
     let fields = Fields::parse(fields.to_string().as_bytes())?;
     payment_order(state, original.partner_id, Some(key.to_owned()), &fields).await
 }

@@ -19,6 +19,7 @@ use crate::domain::oversight::EndpointBacklog;
 use crate::domain::partner::Scope;
 use crate::domain::timeline::EVENT_TYPES;
 use crate::http::{ApiError, State, quote};
+use crate::webhooks::breaker::LONGEST_PAUSE;
 use crate::webhooks::endpoints::{NewEndpoint, Shown};
 
 /// Where the endpoints are listed.
@@ -91,16 +92,23 @@ pub fn health(endpoint: &Endpoint, backlog: Option<&EndpointBacklog>, now: Insta
         };
     }
     if let Some(at) = endpoint.failing_since {
-        let next = due.map_or_else(String::new, |at| {
-            format!(" The next try is due {}.", Time(at))
-        });
+        let last = backlog.and_then(|backlog| backlog.last_failure.as_ref());
         return Health {
             tone: "failed",
             word: "failing",
             since: Some(Time(at)),
             sentence: format!(
-                "No attempt succeeded since. It is tried one at a time with growing pauses, and disabled after {} days.{next}",
-                FAILING_PATIENCE.num_days()
+                "No attempt succeeded since. It is tried one at a time with growing pauses, and disabled after {} days.{}{}",
+                FAILING_PATIENCE.num_days(),
+                last.map_or_else(String::new, |(at, how)| format!(
+                    " Last failure {}: {how}.",
+                    Time(*at)
+                )),
+                due.map_or_else(String::new, |due| next_try(
+                    due,
+                    last.map(|(at, _)| *at),
+                    now
+                )),
             ),
         };
     }
@@ -119,6 +127,26 @@ pub fn health(endpoint: &Endpoint, backlog: Option<&EndpointBacklog>, now: Insta
             since: None,
             sentence: "Its last attempt succeeded, or it has had none yet.".to_owned(),
         },
+    }
+}
+
+/// When a failing endpoint is tried again. Each instance of the service leaves it alone by what it saw itself, but none for
+/// longer than the longest pause after the last failure that any of them saw.
+fn next_try(due: Instant, last_failure_at: Option<Instant>, now: Instant) -> String {
+    if due > now {
+        return format!(" The next try is due {}.", Time(due));
+    }
+    let due_at = Time(due);
+    match last_failure_at.map(|at| at + LONGEST_PAUSE) {
+        Some(end) if end > now => format!(
+            " A try is due since {due_at}; it is paused after its failures, until {} at the latest.",
+            Time(end)
+        ),
+        Some(_) => format!(
+            " A try is due since {due_at}, and no pause lasts so long: nobody delivers, or all are busy."
+        ),
+        // It failed before failures were written down.
+        None => format!(" A try is due since {due_at}."),
     }
 }
 
@@ -412,4 +440,28 @@ pub async fn send_test(
         )),
     };
     Ok(back(&console, endpoint.id, &notice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_endpoint_is_paused_no_longer_than_the_longest_pause_after_its_last_failure() {
+        let now: Instant = "2026-03-14T10:10:00Z".parse().unwrap();
+        let minutes = chrono::Duration::minutes;
+        for (due, last, words) in [
+            (now + minutes(1), Some(now), "is due 14 Mar 10:11:00."),
+            (
+                now - minutes(1),
+                Some(now - minutes(4)),
+                "due since 14 Mar 10:09:00; it is paused after its failures, until 14 Mar 10:11:00 at the latest.",
+            ),
+            (now - minutes(1), Some(now - minutes(5)), "nobody delivers"),
+            (now, None, " A try is due since 14 Mar 10:10:00."),
+        ] {
+            let told = next_try(due, last, now);
+            assert!(told.contains(words), "{told}");
+        }
+    }
 }

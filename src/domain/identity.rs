@@ -89,6 +89,8 @@ identifiers!(
     OperatorId,
     /// A line of the audit log.
     AuditId,
+    /// A question about what is on an account.
+    EnquiryId,
 );
 
 impl TransactionId {

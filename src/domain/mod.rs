@@ -8,6 +8,7 @@ pub mod clock;
 pub mod completion;
 pub mod delivery;
 pub mod delivery_record;
+pub mod enquiry;
 pub mod erasure;
 pub mod identity;
 pub mod inbox;

@@ -42,7 +42,7 @@ pub struct AuditFilter {
 }
 
 /// What waits for an endpoint, and what was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointBacklog {
     /// The endpoint.
     pub endpoint_id: EndpointId,
@@ -52,4 +52,6 @@ pub struct EndpointBacklog {
     pub oldest_due_at: Option<Instant>,
     /// Deliveries that were given up.
     pub dead: i64,
+    /// When the last attempt that failed had ended, and how: `500`, or why there was no answer.
+    pub last_failure: Option<(Instant, String)>,
 }

@@ -45,6 +45,11 @@ pub struct AuthenticatedPartner {
 }
 
 impl AuthenticatedPartner {
+    /// Who it is, as the audit log names it.
+    pub fn actor(&self) -> String {
+        format!("key:{}", self.key_id)
+    }
+
     /// Whether the key would be let in again, as the database has it a few seconds ago at most. That the database is
     /// away says nothing of the key.
     pub async fn is_still_admitted(&self, state: &State, scope: Scope) -> bool {

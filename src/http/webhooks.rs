@@ -313,7 +313,7 @@ pub async fn send_test(
 
 /// Who does it, for the audit log.
 pub fn actor(partner: &AuthenticatedPartner) -> Actor {
-    Actor::new(format!("key:{}", partner.key_id))
+    Actor::new(partner.actor())
 }
 
 /// An id that is no UUID names no endpoint of ours.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::account::Account;
 use crate::domain::clock::{Clock, Instant};
-use crate::domain::identity::{CallbackId, PartnerId, TransactionId, hex};
+use crate::domain::identity::{CallbackId, EnquiryId, PartnerId, TransactionId, hex};
 use crate::domain::inbox::InboxRecord;
 use crate::domain::ledger::{Arrival, CallbackState, Command, Outcome};
 use crate::domain::status_update::{CallbackKind, Correlation, News};
@@ -221,6 +221,7 @@ impl Ingest {
             body: kept.body.clone(),
             content_type: kept.content_type.clone(),
             source: kept.source.clone(),
+            enquiry_id: None,
             flagged: None,
         };
         match self
@@ -280,6 +281,7 @@ impl Ingest {
             body: providers::redact(kind, &body),
             content_type,
             source,
+            enquiry_id: enquiry(kind, transaction_id),
             flagged,
         };
         let outcome = self
@@ -388,6 +390,14 @@ fn validate(body: &[u8], account: Option<&Account>) -> Acknowledgement {
         }
         Ok(_) => Acknowledgement::ValidationRejected(providers::mpesa::c2b::INVALID_SHORTCODE),
         Err(code) => Acknowledgement::ValidationRejected(code),
+    }
+}
+
+/// In the address of an answer about balances the id is that of the question.
+fn enquiry(kind: CallbackKind, id: Option<TransactionId>) -> Option<EnquiryId> {
+    match kind {
+        CallbackKind::BalanceResult | CallbackKind::BalanceTimeout => id.map(|id| EnquiryId(id.0)),
+        _ => None,
     }
 }
 

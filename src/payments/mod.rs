@@ -2,6 +2,7 @@
 //! ever sent twice: only who made the intent calls, and whoever repeats the order is told how it stands.
 
 pub mod accounts;
+mod balance;
 mod call;
 pub mod health;
 mod order;

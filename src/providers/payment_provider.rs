@@ -12,7 +12,7 @@ use super::client::HttpClient;
 use super::token::TokenHome;
 use crate::domain::account::Account;
 use crate::domain::clock::Clock;
-use crate::domain::identity::TransactionId;
+use crate::domain::identity::{EnquiryId, TransactionId};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::msisdn::Msisdn;
 use crate::domain::status_update::{Balance, CallbackKind, StatusUpdate};
@@ -54,6 +54,11 @@ impl CallbackBase {
     /// and with it every id of the provider's, got lost.
     pub fn url_of(&self, kind: CallbackKind, transaction_id: TransactionId) -> String {
         format!("{}/{transaction_id}", self.url(kind))
+    }
+
+    /// The same for a question about balances.
+    pub fn url_of_enquiry(&self, kind: CallbackKind, enquiry_id: EnquiryId) -> String {
+        format!("{}/{enquiry_id}", self.url(kind))
     }
 }
 
@@ -345,8 +350,12 @@ pub trait PaymentProvider: Send + Sync + 'static {
     /// Asks where a payment stands.
     async fn query(&self, question: &Question) -> Result<Answer, Unsupported>;
 
-    /// Asks what is on the account.
-    async fn balance(&self, callbacks: &CallbackBase) -> Result<BalanceAnswer, Unsupported>;
+    /// Asks what is on the account; an answer that is posted later names the question.
+    async fn balance(
+        &self,
+        callbacks: &CallbackBase,
+        enquiry_id: EnquiryId,
+    ) -> Result<BalanceAnswer, Unsupported>;
 
     /// Tells the provider where to post payments that nobody started here (M-Pesa C2B).
     async fn register_callbacks(&self, callbacks: &CallbackBase) -> Result<Reply, Unsupported>;

@@ -10,6 +10,7 @@ mod console_rows;
 pub mod copy;
 mod delivery_rows;
 mod dialect;
+mod enquiry_rows;
 mod error;
 mod event_page;
 mod ledger;

@@ -1,11 +1,12 @@
 //! What whoever looks after the service asks of the database: the audit log, callbacks that could not be understood, how
-//! endpoints stand, when keys were used, and balances that were told at once.
+//! endpoints stand, when keys were used, and questions about balances.
 
 use async_trait::async_trait;
 
 use super::StoreError;
 use crate::domain::clock::Instant;
-use crate::domain::identity::{AccountId, AuditId, CallbackId, KeyId, PartnerId};
+use crate::domain::enquiry::{Enquiry, EnquiryAnswer};
+use crate::domain::identity::{AccountId, AuditId, CallbackId, EnquiryId, KeyId, PartnerId};
 use crate::domain::inbox::InboxRecord;
 use crate::domain::oversight::{AuditFilter, AuditRecord, EndpointBacklog};
 use crate::domain::status_update::Balance;
@@ -36,7 +37,7 @@ pub trait OversightStore: Send + Sync + 'static {
         id: CallbackId,
     ) -> Result<Option<InboxRecord>, StoreError>;
 
-    /// What waits for the partner's endpoints and what was given up; an endpoint with neither has no line.
+    /// What waits for the partner's endpoints, what was given up, and how the last attempt failed that did.
     async fn list_endpoint_backlogs(
         &self,
         partner: PartnerId,
@@ -47,14 +48,23 @@ pub trait OversightStore: Send + Sync + 'static {
     /// When the partner's keys were last used; one that never was has no line.
     async fn list_key_uses(&self, partner: PartnerId) -> Result<Vec<(KeyId, Instant)>, StoreError>;
 
-    /// Keeps the balances that a provider told at once.
-    async fn record_balances(
+    /// Keeps a question about balances, and forgets the partner's oldest: see
+    /// [`ENQUIRIES_KEPT`](crate::domain::enquiry::ENQUIRIES_KEPT).
+    async fn insert_enquiry(&self, enquiry: Enquiry) -> Result<(), StoreError>;
+    /// Keeps what a provider answered at once; balances are those of the account from then on.
+    async fn answer_enquiry(
+        &self,
+        enquiry: Enquiry,
+        answer: EnquiryAnswer,
+    ) -> Result<(), StoreError>;
+    /// One of the partner's questions.
+    async fn find_enquiry(
         &self,
         partner: PartnerId,
-        account: AccountId,
-        balances: Vec<Balance>,
-        checked_at: Instant,
-    ) -> Result<(), StoreError>;
+        id: EnquiryId,
+    ) -> Result<Option<Enquiry>, StoreError>;
+    /// The partner's questions, the newest first.
+    async fn list_enquiries(&self, partner: PartnerId) -> Result<Vec<Enquiry>, StoreError>;
     /// What the partner's accounts last reported, in one look, by account and name.
     async fn list_all_balances(
         &self,

@@ -1,7 +1,7 @@
 //! Rows that oversight reads and writes.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable};
+use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::columns::{At, Id, IdSql, InstantSql};
 use super::schema;
@@ -50,6 +50,10 @@ pub struct BacklogRow {
     pub oldest_due_at: Option<At>,
     #[diesel(sql_type = BigInt)]
     pub dead: i64,
+    #[diesel(sql_type = Nullable<InstantSql>)]
+    pub last_failure_at: Option<At>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub last_failure: Option<String>,
 }
 
 impl From<BacklogRow> for EndpointBacklog {
@@ -59,6 +63,7 @@ impl From<BacklogRow> for EndpointBacklog {
             pending: row.pending,
             oldest_due_at: row.oldest_due_at.map(|at| at.0),
             dead: row.dead,
+            last_failure: row.last_failure_at.map(|at| at.0).zip(row.last_failure),
         }
     }
 }

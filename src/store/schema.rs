@@ -70,6 +70,8 @@ diesel::table! {
         concurrency -> Integer,
         rate_per_second -> Nullable<Integer>,
         public_key -> Nullable<Text>,
+        last_failure_at -> Nullable<InstantSql>,
+        last_failure -> Nullable<Text>,
     }
 }
 
@@ -305,6 +307,22 @@ diesel::table! {
         reserved_minor -> Nullable<BigInt>,
         uncleared_minor -> Nullable<BigInt>,
         checked_at -> InstantSql,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
+    balance_enquiries (partner_id, id) {
+        partner_id -> IdSql,
+        id -> IdSql,
+        account_id -> IdSql,
+        asked_by -> Text,
+        asked_at -> InstantSql,
+        answered_at -> Nullable<InstantSql>,
+        told -> Nullable<Text>,
+        failure -> Nullable<Text>,
     }
 }
 

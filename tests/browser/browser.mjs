@@ -22,6 +22,8 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
+/** What a first visit may weigh, bytes, as the service's own tests have it. */
+const FIRST_VISIT_MAX = 60_000;
 const WIDTHS = process.env.BROWSER_SIZE === "all" ? [390, 1280] : [1280];
 
 /** Tests of one kind of page: `tests(context)` declares them with `context.test(name, async (page, place) => …)`. */
@@ -89,8 +91,25 @@ export async function signInAsOperator(page, place) {
   await page.waitForURL(`${place.base}/console`);
 }
 
+/** What the page asked for besides itself: one script, one stylesheet, and together no more than a first visit may weigh. */
+async function weigh(page, name) {
+  const asked = await page.evaluate(() => {
+    const [self] = performance.getEntriesByType("navigation");
+    const all = performance.getEntriesByType("resource");
+    const own = (ending) => all.filter((one) => new URL(one.name).pathname.endsWith(ending));
+    return {
+      scripts: own(".js").length,
+      styles: own(".css").length,
+      bytes: [self, ...own(".js"), ...own(".css"), ...own(".svg")].reduce((sum, one) => sum + one.encodedBodySize, 0),
+    };
+  });
+  assert.deepEqual([asked.scripts, asked.styles], [1, 1], `${name} asks for one script and one stylesheet`);
+  assert.ok(asked.bytes > 0 && asked.bytes <= FIRST_VISIT_MAX, `${name} weighs ${asked.bytes} bytes`);
+}
+
 /** Lets axe look, and takes a picture in daylight and in the dark; no page may be wider than the window. */
 export async function inspect(page, name) {
+  await weigh(page, name);
   for (const scheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
     // Not as a script of the page, which the policy forbids.

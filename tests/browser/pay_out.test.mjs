@@ -86,9 +86,11 @@ pages("paying out", ({ test }) => {
     await page.getByText("The provider was asked.").waitFor();
     await inspect(page, "balance-asked");
     await page.getByText("The provider answered.").waitFor();
-    await page.getByText("Utility Account").waitFor();
+    await page.getByRole("rowheader", { name: "Utility Account" }).waitFor();
     await page.getByRole("button", { name: "Ask now about ClickPesa" }).click();
     await page.getByRole("status").getByText("The provider answered.").waitFor();
+    for (const past of await page.getByText("Asked before").all()) await past.click();
+    await page.getByText("Utility Account KES: available").first().waitFor();
     await inspect(page, "balance");
   });
 });

@@ -285,12 +285,28 @@ async fn every_command_answers_one_object() {
         place.json(&["key", "revoke", key_id, "--json"], ""),
         json!({"id": key_id, "done": true})
     );
-    assert_eq!(
-        place.json(&["key", "list", "--partner", id, "--json"], "")["keys"]
-            .as_array()
-            .unwrap()
-            .len(),
-        3
+    let used_at = db.now();
+    db.store
+        .record_key_use(key_id.parse().unwrap(), used_at)
+        .await
+        .unwrap();
+    let listed = place.json(&["key", "list", "--partner", id, "--json"], "");
+    let listed = listed["keys"].as_array().unwrap();
+    assert_eq!(listed.len(), 3);
+    let used_at = used_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    for one in listed {
+        let wanted = match one["id"] == key["id"] {
+            true => json!(used_at),
+            false => Value::Null,
+        };
+        assert_eq!(one["last_used_at"], wanted, "{one}");
+    }
+    let table = place.run(&["key", "list", "--partner", id], "").stdout;
+    let table = String::from_utf8(table).unwrap();
+    assert_eq!(table.matches("never used").count(), 2, "{table}");
+    assert!(
+        table.contains(&format!("revoked  last used {used_at}")),
+        "{table}"
     );
     for (arguments, word) in [
         (["--scope", "everything"], "msisdn:reveal"),

@@ -165,6 +165,9 @@ window.addEventListener("pageshow", () => {
   for (const form of document.forms) delete form.dataset.sent;
 });
 
+// On a phone the navigation is wider than the window.
+document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 localTimes(document);
 for (const body of document.querySelectorAll("[data-stream]")) followRows(body);
 for (const story of document.querySelectorAll("[data-follow]")) followStory(story);

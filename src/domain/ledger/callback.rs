@@ -7,10 +7,7 @@ use crate::domain::timeline::TimelineKind;
 use crate::domain::transaction::{Kind, Provider, ProviderIds, RegisteredIds, Transaction};
 
 use super::working_set::{Ask, Key, Ledger, Match, Waiting};
-use super::{
-    Arrival, BalanceReport, CallbackRecord, CallbackState, PROVIDER_ORIGIN, SettledCallback,
-    Unclaimed,
-};
+use super::{Arrival, CallbackRecord, CallbackState, PROVIDER_ORIGIN, SettledCallback, Unclaimed};
 
 /// What became of a piece of news.
 #[derive(Debug)]
@@ -96,6 +93,9 @@ impl Ledger {
     }
 
     fn judge(&mut self, partner: PartnerId, arrival: &Arrival) -> Judgement {
+        if let Some(judgement) = self.judge_balances(partner, arrival) {
+            return judgement;
+        }
         self.tell_foreign_holders(partner, arrival);
         match &arrival.news {
             News::Unreadable(why) => {
@@ -104,22 +104,7 @@ impl Ledger {
             News::Information(what) => {
                 Judgement::new(CallbackState::Noted, None).because(what.clone())
             }
-            News::Balances {
-                accounts,
-                checked_at,
-            } => match &arrival.account {
-                Some(account) => {
-                    self.changes.balances.push(BalanceReport {
-                        partner_id: partner,
-                        account_id: account.id,
-                        checked_at: checked_at.unwrap_or(arrival.received_at),
-                        balances: accounts.clone(),
-                    });
-                    Judgement::new(CallbackState::Noted, None).because("balances")
-                }
-                None => Judgement::new(CallbackState::Unmatched, None)
-                    .because("balances of an account that cannot be told"),
-            },
+            News::Balances { .. } => Judgement::new(CallbackState::Noted, None),
             News::Timeout(correlation) => {
                 self.judge_timeout(partner, arrival.provider, arrival.kind, correlation)
             }

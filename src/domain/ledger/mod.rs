@@ -7,6 +7,7 @@
 mod answer;
 mod apply;
 mod callback;
+mod enquiry;
 mod import;
 mod register;
 mod working_set;
@@ -17,12 +18,13 @@ use chrono::Duration;
 
 use super::account::Account;
 use super::clock::Instant;
-use super::identity::{AccountId, CallbackId, EventId, PartnerId, TransactionId};
+use super::enquiry::Told;
+use super::identity::{AccountId, CallbackId, EnquiryId, EventId, PartnerId, TransactionId};
 use super::money::{Amount, Currency};
 use super::msisdn::Msisdn;
 use super::payment::{CallAnswer, Intent, PaymentRecord};
 use super::search::Cursor;
-use super::status_update::{Balance, CallbackKind, News, StatusUpdate};
+use super::status_update::{CallbackKind, News, StatusUpdate};
 use super::timeline::{StatusEvent, TimelineEntry};
 use super::transaction::{IdField, Kind, Provider, ProviderIds, Transaction};
 
@@ -149,6 +151,8 @@ pub struct Arrival {
     pub digest: String,
     /// What it says.
     pub news: News,
+    /// The question about balances that its path names.
+    pub enquiry_id: Option<EnquiryId>,
     /// Set if it must move nothing, with the reason.
     pub flagged: Option<String>,
 }
@@ -381,17 +385,21 @@ impl Changed {
     }
 }
 
-/// Balances an account reported.
+/// What came of a question about balances, or balances that nobody here asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BalanceReport {
     /// Whose.
     pub partner_id: PartnerId,
     /// The account at the provider.
     pub account_id: AccountId,
+    /// The question, where the address names one.
+    pub enquiry_id: Option<EnquiryId>,
+    /// When we heard.
+    pub received_at: Instant,
     /// When the provider counted, else when we heard.
     pub checked_at: Instant,
-    /// By name.
-    pub balances: Vec<Balance>,
+    /// What was told.
+    pub told: Told,
 }
 
 /// Everything one batch of commands writes.

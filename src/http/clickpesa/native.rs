@@ -1,8 +1,6 @@
 //! ClickPesa's own API as its documents have it, with an API key of ours: payments, payouts, balances. The caller's
 //! `orderReference` is its idempotency key too. What is asked for is answered from our table, the truth we keep.
 
-use std::sync::Arc;
-
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -20,7 +18,7 @@ use crate::http::mpesa::{number, timestamp};
 use crate::http::payments::{fields, pay, status};
 use crate::http::request::{Fields, Query, json_object, quote};
 use crate::http::transactions::unknown;
-use crate::payments::{Order, PayError, Settled};
+use crate::payments::{Order, Settled};
 use crate::providers::payment_provider::{BalanceAnswer, Reply};
 
 const FIELDS: [&str; 6] = [
@@ -139,15 +137,13 @@ pub async fn balance(
         .value("account_id")
         .map(fields::parse_account_id)
         .transpose()?;
-    let payments = Arc::clone(&state.payments);
-    let partner = partner.partner.id;
-    let work = async move {
-        let accounts = &payments.accounts;
-        let provider = Provider::Clickpesa;
-        let connected = accounts.find(partner, provider, account_id).await?;
-        Ok::<_, PayError>(connected.client.balance(&connected.callbacks).await?)
-    };
-    match state.payments.run(work).await?? {
+    let account = (Provider::Clickpesa, account_id);
+    let asked_by = partner.actor();
+    let (_, answer) = state
+        .payments
+        .ask_balance(partner.partner.id, account, asked_by)
+        .await?;
+    match answer {
         BalanceAnswer::Balances(balances) => {
             let told = balances.iter().map(|balance| {
                 json!({

@@ -29,14 +29,13 @@ pub async fn balance(
     let body = json_object(&request, payload).await?;
     body.only(&["account_id"])?;
     let account_id = fields::account_id(&body)?;
-    let payments = Arc::clone(&state.payments);
-    let partner = partner.partner.id;
-    let work = async move {
-        let accounts = &payments.accounts;
-        let connected = accounts.find(partner, Provider::Mpesa, account_id).await?;
-        Ok::<_, PayError>(connected.client.balance(&connected.callbacks).await?)
-    };
-    match state.payments.run(work).await?? {
+    let account = (Provider::Mpesa, account_id);
+    let asked_by = partner.actor();
+    let (_, answer) = state
+        .payments
+        .ask_balance(partner.partner.id, account, asked_by)
+        .await?;
+    match answer {
         BalanceAnswer::Asked(taken) => Ok(data(
             HttpResponse::Ok(),
             asked(

@@ -13,7 +13,7 @@ use super::error::{self, Failure, Said};
 use super::message;
 use super::order_reference::order_reference;
 use crate::domain::clock::Clock;
-use crate::domain::identity::TransactionId;
+use crate::domain::identity::{EnquiryId, TransactionId};
 use crate::domain::status_update::Api;
 use crate::domain::transaction::{Kind, Provider, ProviderIds};
 use crate::providers::client::{Call, HttpClient};
@@ -204,7 +204,11 @@ impl PaymentProvider for Client {
         })
     }
 
-    async fn balance(&self, _callbacks: &CallbackBase) -> Result<BalanceAnswer, Unsupported> {
+    async fn balance(
+        &self,
+        _callbacks: &CallbackBase,
+        _enquiry_id: EnquiryId,
+    ) -> Result<BalanceAnswer, Unsupported> {
         Ok(match self.call(&["account", "balance"], None).await {
             Ok(said) => match message::balances(&said.body) {
                 Some(balances) => BalanceAnswer::Balances(balances),

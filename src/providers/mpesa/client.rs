@@ -17,7 +17,7 @@ use super::error::{self, Failure, Meaning};
 use super::message::{self, AskBy, Signature};
 use super::outcome::{self, Trouble, unusable, wordless};
 use crate::domain::clock::Clock;
-use crate::domain::identity::TransactionId;
+use crate::domain::identity::{EnquiryId, TransactionId};
 use crate::domain::transaction::{Kind, Provider, ProviderIds};
 use crate::providers::client::{Call, HttpClient};
 use crate::providers::json;
@@ -341,12 +341,20 @@ impl PaymentProvider for Client {
         })
     }
 
-    async fn balance(&self, callbacks: &CallbackBase) -> Result<BalanceAnswer, Unsupported> {
+    async fn balance(
+        &self,
+        callbacks: &CallbackBase,
+        enquiry_id: EnquiryId,
+    ) -> Result<BalanceAnswer, Unsupported> {
         let (name, credential) = match self.initiator() {
             Ok(initiator) => initiator,
             Err(missing) => return Ok(BalanceAnswer::Refused(wordless(missing))),
         };
-        let body = message::balance(&self.credentials, (name, &credential), callbacks);
+        let body = message::balance(
+            &self.credentials,
+            (name, &credential),
+            (callbacks, enquiry_id),
+        );
         let submitted = self
             .submit(error::Call::Question, BALANCE_PATH, &body)
             .await;

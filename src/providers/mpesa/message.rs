@@ -10,7 +10,7 @@ use super::credential::Credentials;
 use super::result_code::{classify, normal_form};
 use super::time::to_eat;
 use crate::domain::clock::Instant;
-use crate::domain::identity::TransactionId;
+use crate::domain::identity::{EnquiryId, TransactionId};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::status_update::{Api, CallbackKind, Correlation, ResultClass, StatusUpdate};
 use crate::domain::transaction::ProviderIds;
@@ -170,7 +170,7 @@ pub(super) fn reversal(
 pub(super) fn balance(
     account: &Credentials,
     (initiator, security_credential): (&str, &str),
-    callbacks: &CallbackBase,
+    (callbacks, enquiry_id): (&CallbackBase, EnquiryId),
 ) -> Value {
     json!({
         "Initiator": initiator,
@@ -179,8 +179,8 @@ pub(super) fn balance(
         "PartyA": account.shortcode,
         "IdentifierType": SHORTCODE,
         "Remarks": "Balance",
-        "QueueTimeOutURL": callbacks.url(CallbackKind::BalanceTimeout),
-        "ResultURL": callbacks.url(CallbackKind::BalanceResult),
+        "QueueTimeOutURL": callbacks.url_of_enquiry(CallbackKind::BalanceTimeout, enquiry_id),
+        "ResultURL": callbacks.url_of_enquiry(CallbackKind::BalanceResult, enquiry_id),
     })
 }
 

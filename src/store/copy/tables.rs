@@ -1,7 +1,7 @@
 //! Which tables a copy takes along, in an order in which no row comes before what it refers to, and which it leaves.
 
 /// The tables that are copied.
-pub const COPIED: [&str; 19] = [
+pub const COPIED: [&str; 20] = [
     "partners",
     "api_keys",
     "provider_accounts",
@@ -19,6 +19,7 @@ pub const COPIED: [&str; 19] = [
     "deliveries",
     "delivery_attempts",
     "balances",
+    "balance_enquiries",
     "audit_log",
     "operators",
 ];

@@ -6,13 +6,16 @@ use serde_json::{Value, json};
 
 use super::write::Writer;
 use super::{optional, text};
+use crate::domain::enquiry::Told;
 use crate::domain::identity::{DeliveryId, PartnerId, hex};
-use crate::domain::ledger::{CallbackState, Changes, Line};
+use crate::domain::ledger::{BalanceReport, CallbackState, Changes, Line};
+use crate::domain::money::Amount;
 use crate::domain::payment::CallAnswer;
 use crate::domain::status::Status;
 use crate::domain::status_update::News;
 use crate::domain::timeline::TimelineEntry;
 use crate::store::dialect::Type;
+use crate::store::enquiry_rows::told_as_text;
 use crate::store::news_codec;
 
 /// News that its transaction's last line tells already adds none.
@@ -273,11 +276,16 @@ impl Writer {
     pub(super) fn balances(&mut self, changes: &Changes) {
         // The newest report of an account wins inside a batch: two rows for one key cannot be upserted at once.
         let mut newest: BTreeMap<(PartnerId, _, String), Value> = BTreeMap::new();
-        for report in &changes.balances {
-            for balance in &report.balances {
-                let minor = |amount: Option<crate::domain::money::Amount>| {
-                    amount.map(|amount| amount.minor())
-                };
+        let told = changes
+            .balances
+            .iter()
+            .filter_map(|report| match &report.told {
+                Told::Balances(balances) => Some((report, balances)),
+                Told::Nothing(_) => None,
+            });
+        for (report, balances) in told {
+            for balance in balances {
+                let minor = |amount: Option<Amount>| amount.map(Amount::minor);
                 newest.insert(
                     (report.partner_id, report.account_id, balance.name.clone()),
                     json!([
@@ -314,6 +322,53 @@ impl Writer {
              reserved_minor = excluded.reserved_minor, uncleared_minor = excluded.uncleared_minor, \
              checked_at = excluded.checked_at WHERE excluded.checked_at >= balances.checked_at",
         );
+        self.enquiries(changes);
+    }
+
+    /// Answers the questions, each once: of several answers in a batch the balances, else the last.
+    fn enquiries(&mut self, changes: &Changes) {
+        let mut answers: BTreeMap<_, &BalanceReport> = BTreeMap::new();
+        for report in &changes.balances {
+            let Some(id) = report.enquiry_id else {
+                continue;
+            };
+            let known = answers.entry((report.partner_id, id)).or_insert(report);
+            if !matches!(known.told, Told::Balances(_)) {
+                *known = report;
+            }
+        }
+        let rows: Vec<Value> = answers
+            .iter()
+            .filter_map(|((partner_id, id), report)| {
+                let (told, failure) = told_as_text(&report.told).ok()?;
+                Some(json!([
+                    partner_id.to_string(),
+                    id.to_string(),
+                    report.account_id.to_string(),
+                    self.instant(report.received_at),
+                    told,
+                    failure,
+                ]))
+            })
+            .collect();
+        if rows.is_empty() {
+            return;
+        }
+        let columns = [
+            ("partner_id", Type::Id),
+            ("id", Type::Id),
+            ("account_id", Type::Id),
+            ("answered_at", Type::Instant),
+            ("told", Type::Text),
+            ("failure", Type::Text),
+        ];
+        let sql = format!(
+            "UPDATE balance_enquiries SET answered_at = r.answered_at, told = r.told, failure = r.failure FROM {} AS r \
+             WHERE balance_enquiries.partner_id = r.partner_id AND balance_enquiries.id = r.id \
+             AND balance_enquiries.account_id = r.account_id AND balance_enquiries.told IS NULL",
+            self.dialect.rows("$1", &columns)
+        );
+        self.push(sql, rows, None);
     }
 
     pub(super) fn payments(&mut self, changes: &Changes) {

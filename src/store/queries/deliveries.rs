@@ -1,11 +1,15 @@
 //! The outbox: who has something due, taking a lease on it, and what came of the attempts.
 
+use std::collections::BTreeMap;
+
+use chrono::Duration;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
 use super::{Conn, DIALECT};
 use crate::domain::clock::Instant;
 use crate::domain::delivery::{Attempt, AttemptVerdict, ClaimedDelivery, LEASE, ORDER_PATIENCE};
+use crate::domain::identity::EndpointId;
 use crate::store::columns::At;
 use crate::store::delivery_rows::{ClaimedEventRow, ClaimedNoticeRow, LeasedRow};
 use crate::store::dialect::{Dialect, Type};
@@ -244,6 +248,7 @@ pub fn attempts(attempts: &[Attempt]) -> Vec<Statement> {
     }
     // Endpoints, then deliveries: whoever changes both takes them in this order, so that nobody waits in a circle.
     let mut statements = failing_since(attempts);
+    statements.extend(last_failure(attempts));
     if !gone.is_empty() {
         statements.push(
             Statement::new(format!(
@@ -342,6 +347,43 @@ fn failing_since(attempts: &[Attempt]) -> Vec<Statement> {
         );
     }
     statements
+}
+
+/// How the last attempt failed, by endpoint and in the order of their ids: several instances may write at once.
+fn last_failure(attempts: &[Attempt]) -> Option<Statement> {
+    let mut last: BTreeMap<EndpointId, (Instant, String)> = BTreeMap::new();
+    let failed = attempts
+        .iter()
+        .filter(|attempt| attempt.verdict != AttemptVerdict::Delivered);
+    for attempt in failed {
+        let ended_at = attempt.at + Duration::milliseconds(attempt.duration_ms);
+        let known = last.entry(attempt.endpoint_id).or_default();
+        if ended_at > known.0 {
+            *known = (ended_at, failure(attempt));
+        }
+    }
+    if last.is_empty() {
+        return None;
+    }
+    let rows: Vec<Value> = last
+        .iter()
+        .map(|(id, (at, how))| json!([id.to_string(), DIALECT.instant(*at), how]))
+        .collect();
+    let columns = [("id", Type::Id), ("at", Type::Instant), ("how", Type::Text)];
+    let statement = Statement::new(format!(
+        "UPDATE endpoints SET last_failure_at = r.at, last_failure = r.how FROM {} AS r \
+         WHERE endpoints.id = r.id AND (endpoints.last_failure_at IS NULL OR endpoints.last_failure_at < r.at)",
+        DIALECT.rows("$1", &columns)
+    ));
+    Some(statement.text(Value::from(rows).to_string()))
+}
+
+fn failure(attempt: &Attempt) -> String {
+    match (attempt.status, &attempt.error) {
+        (Some(status), _) => status.to_string(),
+        (None, Some(error)) => error.replace('\0', "\u{fffd}"),
+        (None, None) => "no answer".to_owned(),
+    }
 }
 
 /// Gives every lease back at once.

@@ -5,6 +5,7 @@ mod accounts;
 mod console;
 mod deliveries;
 mod endpoints;
+mod enquiries;
 mod erasure;
 mod erasure_place;
 mod feed;

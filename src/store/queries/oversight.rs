@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 
 use super::super::Db;
 use super::store::on;
-use super::{Adapter, Conn};
+use super::{Adapter, Conn, enquiries};
 use crate::domain::clock::Instant;
-use crate::domain::identity::{AccountId, AuditId, CallbackId, KeyId, PartnerId};
+use crate::domain::enquiry::{Enquiry, EnquiryAnswer};
+use crate::domain::identity::{AccountId, AuditId, CallbackId, EnquiryId, KeyId, PartnerId};
 use crate::domain::inbox::InboxRecord;
 use crate::domain::oversight::{AuditFilter, AuditRecord, EndpointBacklog};
 use crate::domain::status_update::Balance;
@@ -62,17 +63,28 @@ impl OversightStore for Adapter {
         on!(self.reader, list_key_uses(partner))
     }
 
-    async fn record_balances(
+    async fn insert_enquiry(&self, enquiry: Enquiry) -> Result<(), StoreError> {
+        on!(self.writer, enquiries::insert(enquiry))
+    }
+
+    async fn answer_enquiry(
+        &self,
+        enquiry: Enquiry,
+        answer: EnquiryAnswer,
+    ) -> Result<(), StoreError> {
+        on!(self.writer, enquiries::answer(enquiry, answer))
+    }
+
+    async fn find_enquiry(
         &self,
         partner: PartnerId,
-        account: AccountId,
-        balances: Vec<Balance>,
-        checked_at: Instant,
-    ) -> Result<(), StoreError> {
-        on!(
-            self.writer,
-            record_balances((partner, account), balances, checked_at)
-        )
+        id: EnquiryId,
+    ) -> Result<Option<Enquiry>, StoreError> {
+        on!(self.reader, enquiries::find(partner, id))
+    }
+
+    async fn list_enquiries(&self, partner: PartnerId) -> Result<Vec<Enquiry>, StoreError> {
+        on!(self.reader, enquiries::list(partner))
     }
 
     async fn list_all_balances(
@@ -172,7 +184,7 @@ async fn list_endpoint_backlogs(
          (SELECT MIN(d.due_at) FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
           AND d.state = 'pending' AND d.due_at IS NOT NULL) AS oldest_due_at, \
          (SELECT COUNT(*) FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
-          AND d.state = 'dead') AS dead \
+          AND d.state = 'dead') AS dead, e.last_failure_at, e.last_failure \
          FROM endpoints e WHERE e.partner_id = $1 AND e.removed_at IS NULL AND e.transaction_id IS NULL",
     )
     .bind(Bind::Id(Id(partner.0)))
@@ -209,36 +221,6 @@ async fn list_key_uses(
         .into_iter()
         .filter_map(|(id, at)| Some((KeyId(id.0), at?.0)))
         .collect())
-}
-
-async fn record_balances(
-    conn: &mut Conn,
-    owner: (PartnerId, AccountId),
-    told: Vec<Balance>,
-    checked_at: Instant,
-) -> Result<(), StoreError> {
-    conn.transaction(async |conn| {
-        diesel::delete(
-            balances::table
-                .filter(balances::partner_id.eq(Id(owner.0.0)))
-                .filter(balances::account_id.eq(Id(owner.1.0))),
-        )
-        .execute(conn)
-        .await?;
-        let rows: Vec<AccountBalanceRow> = told
-            .into_iter()
-            .map(|balance| AccountBalanceRow::new(owner, balance, At(checked_at)))
-            .collect();
-        for row in rows {
-            diesel::insert_into(balances::table)
-                .values(row)
-                .on_conflict_do_nothing()
-                .execute(conn)
-                .await?;
-        }
-        Ok(())
-    })
-    .await
 }
 
 async fn list_all_balances(

@@ -39,7 +39,7 @@ pub const STATUS: &str = "/api/ussd/transaction-status";
 pub const TRANSACTIONS: &str = "/api/ussd/transactions";
 
 /// A provider's body from `tests/fixtures`.
-fn fixture(name: &str) -> String {
+pub fn fixture(name: &str) -> String {
     std::fs::read_to_string(format!("tests/fixtures/{name}.json")).unwrap()
 }
 

@@ -3,20 +3,15 @@
 use serde_json::json;
 use ussd_status::domain::partner::Scope;
 
-use super::audit_lines;
+use super::{Check, audit_lines, each_is_refused};
 use crate::support::TestStore;
-use crate::support::browser::{Browser, token};
+use crate::support::browser::Browser;
 use crate::support::paying::Paying;
 
 on_both_databases!(a_payment_is_sent_once_and_told_as_it_goes,);
 
-/// The value of a hidden field.
-pub fn hidden(page: &str, name: &str) -> String {
-    let (_, rest) = page
-        .split_once(&format!("name=\"{name}\" value=\""))
-        .unwrap_or_else(|| panic!("no {name} in {page}"));
-    rest.split_once('"').unwrap().0.to_owned()
-}
+const PAGE: &str = "/console/pay";
+const CHECK: &str = "/console/pay/check";
 
 async fn a_payment_is_sent_once_and_told_as_it_goes(db: TestStore) {
     let paying = Paying::start(db).await;
@@ -29,18 +24,12 @@ async fn a_payment_is_sent_once_and_told_as_it_goes(db: TestStore) {
         ("amount", "1,200"),
         ("reference", "INV-7"),
     ];
-    let check = browser
-        .send_form_of("/console/pay", "/console/pay/check", &details)
-        .await;
-    assert_eq!(check.status.as_u16(), 200, "{}", check.text);
-    assert!(check.text.contains("+254 712 345 678") && check.text.contains("1,200.00"));
+    let shown = ["+254 712 345 678", "1,200.00"];
+    let check = Check::of(&browser, PAGE, &details, &shown).await;
     assert!(paying.sent().is_empty());
-    let (token, key) = (token(&check.text), hidden(&check.text, "key"));
-    let mut form = vec![("token", token.as_str()), ("key", key.as_str())];
-    form.extend_from_slice(&details);
-    let sent = browser.post("/console/pay", &form).await;
+    let sent = check.send().await;
     assert_eq!(sent.status.as_u16(), 303, "{}", sent.text);
-    let again = browser.post("/console/pay", &form).await;
+    let again = check.send().await;
     assert_eq!(again.header("location"), sent.header("location"));
     assert_eq!(paying.sent().len(), 1);
     let path = sent.header("location").to_owned();
@@ -80,32 +69,22 @@ async fn what_is_wrong_is_told_where_it_was_typed() {
     let paying = Paying::start(TestStore::sqlite().await).await;
     let browser = Browser::with_key(&paying.app, &paying.partner.key).await;
     let account = paying.mpesa.id.to_string();
-    for (field, value, problem) in [
+    let right = [
+        ("account", account.as_str()),
+        ("msisdn", "0712345678"),
+        ("amount", "1200"),
+    ];
+    let stranger = "bb8ab64c-e1aa-4f4f-aae3-54d9c84b0c26";
+    let wrong = [
         ("msisdn", "0712", "msisdn"),
         ("msisdn", "255712345678", "254"),
         ("amount", "0", "1 to 250000"),
         ("amount", "1200.50", "whole number"),
         ("amount", "", "amount is required"),
         ("reference", "longer than twelve", "1 to 12"),
-        (
-            "account",
-            "bb8ab64c-e1aa-4f4f-aae3-54d9c84b0c26",
-            "none of this partner",
-        ),
-    ] {
-        let mut details = vec![
-            ("account", account.as_str()),
-            ("msisdn", "0712345678"),
-            ("amount", "1200"),
-        ];
-        details.retain(|(name, _)| *name != field);
-        details.push((field, value));
-        let answer = browser
-            .send_form_of("/console/pay", "/console/pay/check", &details)
-            .await;
-        assert_eq!(answer.status.as_u16(), 400, "{field}: {}", answer.text);
-        assert!(answer.text.contains(problem), "{field}: {}", answer.text);
-    }
+        ("account", stranger, "none of this partner"),
+    ];
+    each_is_refused(&browser, &[CHECK, PAGE], &right, &wrong).await;
     assert!(paying.sent().is_empty());
     assert_eq!(paying.app.db.count("FROM transactions").await, 0);
 }
@@ -150,7 +129,7 @@ async fn paying_takes_the_scope() {
         .another_key(paying.partner.id, &[Scope::StatusRead], |_| {})
         .await;
     let browser = Browser::with_key(&paying.app, &key).await;
-    for path in ["/console/pay", "/console/pay/check"] {
+    for path in [PAGE, CHECK] {
         let answer = browser.send_form_of("/console", path, &[]).await;
         assert_eq!(answer.status.as_u16(), 403, "{path}: {}", answer.text);
     }

@@ -2,10 +2,9 @@
 
 use ussd_status::domain::partner::Scope;
 
-use super::audit_lines;
-use super::pay::hidden;
+use super::{Check, audit_lines, each_is_refused};
 use crate::support::TestStore;
-use crate::support::browser::{Browser, token};
+use crate::support::browser::Browser;
 use crate::support::paying::Paying;
 
 on_both_databases!(a_payout_is_paid_once_and_told_as_it_goes,);
@@ -26,18 +25,10 @@ async fn a_payout_is_paid_once_and_told_as_it_goes(db: TestStore) {
         ("remarks", "November <b>wages</b>"),
         ("occasion", "Payday"),
     ];
-    let check = browser.send_form_of(PAGE, CHECK, &details).await;
-    assert_eq!(check.status.as_u16(), 200, "{}", check.text);
-    for shown in ["+254 712 345 678", "1,200.00", "Salary", "Payday"] {
-        assert!(check.text.contains(shown), "{shown}: {}", check.text);
-    }
-    assert!(!check.text.contains("<b>wages"), "{}", check.text);
+    let shown = ["+254 712 345 678", "1,200.00", "Salary", "Payday"];
+    let check = Check::of(&browser, PAGE, &details, &shown).await;
     assert!(paying.sent().is_empty());
-
-    let (token, key) = (token(&check.text), hidden(&check.text, "key"));
-    let mut form = vec![("token", token.as_str()), ("key", key.as_str())];
-    form.extend_from_slice(&details);
-    let (sent, again) = tokio::join!(browser.post(PAGE, &form), browser.post(PAGE, &form));
+    let (sent, again) = tokio::join!(check.send(), check.send());
     assert_eq!(sent.status.as_u16(), 303, "{}", sent.text);
     assert_eq!(again.header("location"), sent.header("location"));
     assert_eq!(paying.sent().len(), 1);
@@ -58,12 +49,7 @@ async fn a_payout_is_paid_once_and_told_as_it_goes(db: TestStore) {
     assert_eq!(line[4], "mpesa b2c 1200.00 KES");
 
     // The same form with another amount under its key pays nothing.
-    let other = form.iter().map(|(name, value)| match *name {
-        "amount" => (*name, "1300"),
-        _ => (*name, *value),
-    });
-    let other: Vec<_> = other.collect();
-    let refused = browser.post(PAGE, &other).await;
+    let refused = check.send_with("amount", "1300").await;
     assert_eq!(refused.status.as_u16(), 409, "{}", refused.text);
     assert_eq!(paying.sent().len(), 1);
 }
@@ -76,7 +62,13 @@ async fn what_is_wrong_is_told_where_it_was_typed() {
     let strange = paying.app.mpesa_account(stranger.id).await.id.to_string();
     let account = paying.mpesa.id.to_string();
     let long = "x".repeat(101);
-    for (field, value, problem) in [
+    let right = [
+        ("account", account.as_str()),
+        ("purpose", "payout"),
+        ("msisdn", "0712345678"),
+        ("amount", "1200"),
+    ];
+    let wrong = [
         ("msisdn", "255712345678", "254"),
         ("amount", "9", "10 to 250000"),
         ("amount", "", "amount is required"),
@@ -85,23 +77,8 @@ async fn what_is_wrong_is_told_where_it_was_typed() {
         ("remarks", "x", "2 to 100"),
         ("occasion", long.as_str(), "1 to 100"),
         ("account", strange.as_str(), "none of this partner"),
-    ] {
-        let mut details = vec![
-            ("account", account.as_str()),
-            ("purpose", "payout"),
-            ("msisdn", "0712345678"),
-            ("amount", "1200"),
-        ];
-        details.retain(|(name, _)| *name != field);
-        details.push((field, value));
-        for path in [CHECK, PAGE] {
-            let mut form = details.clone();
-            form.push(("key", "console-1"));
-            let answer = browser.send_form_of(PAGE, path, &form).await;
-            assert_eq!(answer.status.as_u16(), 400, "{field}: {}", answer.text);
-            assert!(answer.text.contains(problem), "{field}: {}", answer.text);
-        }
-    }
+    ];
+    each_is_refused(&browser, &[CHECK, PAGE], &right, &wrong).await;
     assert!(paying.sent().is_empty());
     assert_eq!(paying.app.db.count("FROM transactions").await, 0);
 }
@@ -121,15 +98,9 @@ async fn clickpesa_tells_who_gets_it_and_what_it_costs() {
         ("msisdn", "0712345678"),
         ("amount", "15000"),
     ];
-    let check = browser.send_form_of(PAGE, CHECK, &details).await;
-    assert_eq!(check.status.as_u16(), 200, "{}", check.text);
-    for shown in ["NEEMA MUSHI", "<dt>Fee</dt>", "15,000.00", "TZS"] {
-        assert!(check.text.contains(shown), "{shown}: {}", check.text);
-    }
-    let (token, key) = (token(&check.text), hidden(&check.text, "key"));
-    let mut form = vec![("token", token.as_str()), ("key", key.as_str())];
-    form.extend_from_slice(&details);
-    let sent = browser.post(PAGE, &form).await;
+    let shown = ["NEEMA MUSHI", "<dt>Fee</dt>", "15,000.00", "TZS"];
+    let check = Check::of(&browser, PAGE, &details, &shown).await;
+    let sent = check.send().await;
     assert_eq!(sent.status.as_u16(), 303, "{}", sent.text);
     assert_eq!(paying.sent().len(), 1);
 }

@@ -1,12 +1,19 @@
 //! Taking a payment back from the console: found by its receipt, confirmed by typing it, taken back once.
 
-use super::audit_lines;
-use super::pay::hidden;
-use crate::support::TestStore;
-use crate::support::browser::{Browser, token};
-use crate::support::paying::{Paying, order};
+use serde_json::json;
+use ussd_status::domain::transaction::Provider;
 
-on_both_databases!(a_payment_is_taken_back_once_after_its_receipt_was_typed,);
+use super::{audit_lines, hidden};
+use crate::api::{acknowledged, fixture};
+use crate::support::TestStore;
+use crate::support::app::Answer;
+use crate::support::browser::{Browser, token};
+use crate::support::paying::{Paying, mpesa_credentials, order};
+
+on_both_databases!(
+    a_payment_is_taken_back_once_after_its_receipt_was_typed,
+    a_payment_goes_back_through_its_own_account_or_through_the_one_that_is_chosen,
+);
 
 const PAGE: &str = "/console/reverse";
 
@@ -85,6 +92,69 @@ async fn a_payment_is_taken_back_once_after_its_receipt_was_typed(db: TestStore)
     let gone = browser.get(&format!("{PAGE}?payment={receipt}")).await;
     assert_eq!(gone.status.as_u16(), 409, "{}", gone.text);
     assert!(gone.text.contains("went back already"), "{}", gone.text);
+}
+
+async fn a_payment_goes_back_through_its_own_account_or_through_the_one_that_is_chosen(
+    db: TestStore,
+) {
+    let paying = Paying::start(db).await;
+    let app = &paying.app;
+    let (own, receipt) = paid(&paying, "5678").await;
+    let second = mpesa_credentials("second");
+    let second = app
+        .account(paying.partner.id, Provider::Mpesa, second)
+        .await;
+    let browser = Browser::with_key(app, &paying.partner.key).await;
+    let send = async |id: &str, receipt: &str, account: Option<&str>| {
+        let page = browser.page(&format!("{PAGE}?payment={id}")).await;
+        let (token, key) = (token(&page), hidden(&page, "key"));
+        let mut fields = vec![
+            ("token", token.as_str()),
+            ("key", &key),
+            ("payment", id),
+            ("remarks", "Wrong amount"),
+            ("receipt", receipt),
+        ];
+        fields.extend(account.map(|account| ("account", account)));
+        (page, browser.post(PAGE, &fields).await)
+    };
+    let through = async |answer: Answer| {
+        assert_eq!(answer.status.as_u16(), 303, "{}", answer.text);
+        let id = answer.header("location").rsplit_once('/').unwrap().1;
+        let id = id.parse().unwrap();
+        let found = app.db.store.find_transaction(paying.partner.id, id).await;
+        found.unwrap().unwrap().0.account_id
+    };
+    // A payment of ours knows its account, whatever a form says.
+    let (page, sent) = send(&own, &receipt, Some(&second.id.to_string())).await;
+    assert!(page.contains("Goes back through"), "{page}");
+    assert!(!page.contains("name=\"account\""), "{page}");
+    assert_eq!(through(sent).await, Some(paying.mpesa.id));
+
+    // One that another system started does not: the person does.
+    let foreign = json!({"kind": "stk_push", "conversation_id": "ws_CO_191220191020363925"});
+    let foreign = app.register(&paying.partner, foreign).await["transaction_id"].clone();
+    let kind = format!("stk/{}", foreign.as_str().unwrap());
+    let told = fixture("mpesa-stk-success-1");
+    acknowledged(app, &second, &kind, told).await;
+    let foreign = app.transaction(&paying.partner, &foreign).await;
+    let id = foreign["transaction_id"].as_str().unwrap();
+    let receipt = foreign["transaction_receipt"].as_str().unwrap();
+    let (page, refused) = send(id, receipt, None).await;
+    assert_eq!(page.matches("name=\"account\"").count(), 2, "{page}");
+    assert!(!page.contains(" checked"), "nothing is chosen for anybody");
+    assert_eq!(refused.status.as_u16(), 400, "{}", refused.text);
+    assert!(
+        refused.text.contains("account is required"),
+        "{}",
+        refused.text
+    );
+    let stranger = app.partner().await;
+    let strange = app.mpesa_account(stranger.id).await.id.to_string();
+    let (_, refused) = send(id, receipt, Some(&strange)).await;
+    assert_eq!(refused.status.as_u16(), 400, "{}", refused.text);
+    let (_, sent) = send(id, receipt, Some(&second.id.to_string())).await;
+    assert_eq!(through(sent).await, Some(second.id));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,9 @@
 //! Webhook endpoints on the console: each act works, is on record, and another partner's endpoint is not there.
 
+use chrono::Duration;
 use serde_json::json;
+use ussd_status::domain::delivery::{Attempt, AttemptVerdict};
+use ussd_status::domain::identity::DeliveryId;
 use ussd_status::domain::partner::Scope;
 
 use super::audit_lines;
@@ -11,6 +14,7 @@ use crate::support::browser::Browser;
 on_both_databases!(
     an_endpoint_is_made_changed_and_removed,
     dead_letters_are_counted_and_sent_again,
+    a_failing_endpoint_says_how_its_last_attempt_failed_whoever_made_it,
 );
 
 const PAGE: &str = "/console/webhooks";
@@ -206,6 +210,48 @@ async fn dead_letters_are_counted_and_sent_again(db: TestStore) {
     for query in ["state=lost", "cursor=x", "page=2"] {
         let answer = browser.get(&format!("{own}?{query}")).await;
         assert_eq!(answer.status.as_u16(), 400, "{query}");
+    }
+}
+
+async fn a_failing_endpoint_says_how_its_last_attempt_failed_whoever_made_it(db: TestStore) {
+    let app = TestApp::start(db).await;
+    let partner = app.partner().await;
+    let (endpoint_id, _) = app.endpoint(partner.id, NOWHERE).await;
+    let browser = Browser::with_key(&app, &partner.key).await;
+    let begin = app.db.now();
+    let attempt = |seconds: i64, status: Option<u16>, error: Option<&str>| Attempt {
+        delivery_id: DeliveryId::new(begin),
+        endpoint_id,
+        partner_id: partner.id,
+        number: 1,
+        at: begin + Duration::seconds(seconds),
+        duration_ms: 2_000,
+        status,
+        error: error.map(str::to_owned),
+        response: None,
+        verdict: AttemptVerdict::RetryAt(begin + Duration::minutes(1)),
+        failing_since: None,
+    };
+    let own = format!("{PAGE}/{endpoint_id}");
+    for (written, seconds, shown) in [
+        (attempt(1, Some(503), None), 3, "503"),
+        (
+            attempt(10, None, Some("timed <out>")),
+            12,
+            "timed &#60;out&#62;",
+        ),
+        // Another instance is later with what it heard earlier.
+        (attempt(4, Some(500), None), 12, "timed &#60;out&#62;"),
+    ] {
+        let store = &app.db.store;
+        store.record_attempts(vec![written]).await.unwrap();
+        let page = browser.page(&own).await;
+        let at = begin + Duration::seconds(seconds);
+        let last = format!("Last failure {}: {shown}.", at.format("%-d %b %H:%M:%S"));
+        assert!(
+            page.contains(">failing<") && page.contains(&last),
+            "{last}: {page}"
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use ussd_status::domain::account::Account;
 use ussd_status::domain::clock::{Clock, ManualClock};
-use ussd_status::domain::identity::{AccountId, PartnerId, TransactionId};
+use ussd_status::domain::identity::{AccountId, EnquiryId, PartnerId, TransactionId};
 use ussd_status::domain::money::{Amount, Currency};
 use ussd_status::domain::msisdn::Msisdn;
 use ussd_status::domain::status_update::{Payer, ResultClass, StatusUpdate};
@@ -153,6 +153,10 @@ fn opened(more: Value, url: &str, clock: Arc<ManualClock>) -> Result<Client, Cre
 
 fn msisdn(number: &str) -> Msisdn {
     Msisdn::from_international(number).unwrap()
+}
+
+fn enquiry_id() -> EnquiryId {
+    "0190c2a4-7c00-7000-8000-0000000000b1".parse().unwrap()
 }
 
 fn callbacks() -> CallbackBase {
@@ -524,7 +528,13 @@ async fn balances_come_at_once_and_a_new_account_has_none() {
         BalanceAnswer::Balances(balances) => balances,
         other => panic!("{other:?}"),
     };
-    let told = balances(bench.client.balance(&callbacks()).await.unwrap());
+    let told = balances(
+        bench
+            .client
+            .balance(&callbacks(), enquiry_id())
+            .await
+            .unwrap(),
+    );
     assert_eq!(told.len(), 2);
     assert_eq!(told[0].currency, "TZS");
     assert_eq!(told[0].available, Some(Amount(500_000_000)));
@@ -533,7 +543,16 @@ async fn balances_come_at_once_and_a_new_account_has_none() {
         404,
         r#"{"message":"Not Found"}"#,
     );
-    assert!(balances(bench.client.balance(&callbacks()).await.unwrap()).is_empty());
+    assert!(
+        balances(
+            bench
+                .client
+                .balance(&callbacks(), enquiry_id())
+                .await
+                .unwrap()
+        )
+        .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
-use ussd_status::domain::identity::{AccountId, PartnerId, TransactionId};
+use ussd_status::domain::identity::{AccountId, EnquiryId, PartnerId, TransactionId};
 use ussd_status::domain::status_update::{ResultClass, StatusUpdate};
 use ussd_status::domain::transaction::{Kind, Provider, ProviderIds, Transaction};
 use ussd_status::providers::payment_provider::{
@@ -82,7 +82,11 @@ impl PaymentProvider for Script {
         Ok((self.says.lock().unwrap())(question))
     }
 
-    async fn balance(&self, _callbacks: &CallbackBase) -> Result<BalanceAnswer, Unsupported> {
+    async fn balance(
+        &self,
+        _callbacks: &CallbackBase,
+        _enquiry_id: EnquiryId,
+    ) -> Result<BalanceAnswer, Unsupported> {
         Err(Unsupported("balance"))
     }
 

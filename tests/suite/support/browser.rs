@@ -104,8 +104,15 @@ impl<'a> Browser<'a> {
 
     /// GET of what comes bit by bit.
     pub async fn open_stream(&self, path: &str) -> reqwest::Response {
+        self.open(path, &[]).await
+    }
+
+    /// GET with more headers, as it is sent.
+    pub async fn open(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
         let cookies = self.cookies();
-        self.app.open(path, &[("cookie", &cookies)]).await
+        let mut all = headers.to_vec();
+        all.push(("cookie", &cookies));
+        self.app.open(path, &all).await
     }
 
     /// A page that must be shown.

@@ -183,6 +183,7 @@ pub fn arrival(partner: PartnerId, kind: CallbackKind, news: News, now: Instant)
         source: Some("196.201.214.200".to_owned()),
         digest: "00".repeat(32),
         news,
+        enquiry_id: None,
         flagged: None,
     }
 }

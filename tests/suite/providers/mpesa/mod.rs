@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use ussd_status::domain::account::Account;
 use ussd_status::domain::clock::{Clock, ManualClock};
-use ussd_status::domain::identity::{AccountId, PartnerId, TransactionId};
+use ussd_status::domain::identity::{AccountId, EnquiryId, PartnerId, TransactionId};
 use ussd_status::domain::money::{Amount, Currency};
 use ussd_status::domain::msisdn::Msisdn;
 use ussd_status::domain::transaction::{Kind, Provider, ProviderIds};
@@ -94,6 +94,10 @@ fn callback_url(kind: &str) -> String {
         "https://pay.example/callbacks/c0ffee/{kind}/{}",
         transaction_id()
     )
+}
+
+fn enquiry_id() -> EnquiryId {
+    "0190c2a4-7c00-7000-8000-0000000000b1".parse().unwrap()
 }
 
 fn callbacks() -> CallbackBase {

@@ -115,7 +115,10 @@ async fn no_answer_to_a_question_is_counted_as_the_provider_being_down() {
             "{say:?} {answer:?}"
         );
         let daraja = Daraja::that_says(say);
-        let balance = client(&daraja.url).balance(&callbacks()).await.unwrap();
+        let balance = client(&daraja.url)
+            .balance(&callbacks(), enquiry_id())
+            .await
+            .unwrap();
         assert!(matches!(balance, BalanceAnswer::Unknown(_)), "{balance:?}");
     }
 }

@@ -196,7 +196,10 @@ async fn a_reversal_is_sent_as_documented() {
 #[tokio::test]
 async fn a_balance_is_asked_for_as_documented() {
     let daraja = Daraja::that_accepts();
-    let answer = client(&daraja.url).balance(&callbacks()).await.unwrap();
+    let answer = client(&daraja.url)
+        .balance(&callbacks(), enquiry_id())
+        .await
+        .unwrap();
     let BalanceAnswer::Asked(acceptance) = answer else {
         panic!("{answer:?}");
     };
@@ -210,8 +213,8 @@ async fn a_balance_is_asked_for_as_documented() {
             "PartyA": "600997",
             "IdentifierType": "4",
             "Remarks": "Balance",
-            "QueueTimeOutURL": "https://pay.example/callbacks/c0ffee/balance-timeout",
-            "ResultURL": "https://pay.example/callbacks/c0ffee/balance-result",
+            "QueueTimeOutURL": "https://pay.example/callbacks/c0ffee/balance-timeout/0190c2a4-7c00-7000-8000-0000000000b1",
+            "ResultURL": "https://pay.example/callbacks/c0ffee/balance-result/0190c2a4-7c00-7000-8000-0000000000b1",
         })
     );
 }
@@ -322,7 +325,7 @@ async fn what_cannot_be_sent_is_refused_or_impossible_by_name_and_nothing_is_sen
         assert!(refused(client.pay_out(&pay_out()).await.unwrap()).contains(key));
         assert!(refused(client.reverse(&reversal()).await.unwrap()).contains(key));
         assert!(impossible(client.query(&payout).await.unwrap()).contains(key));
-        let balance = client.balance(&callbacks()).await.unwrap();
+        let balance = client.balance(&callbacks(), enquiry_id()).await.unwrap();
         assert!(
             matches!(balance, BalanceAnswer::Refused(refusal) if refusal.message.contains(key))
         );

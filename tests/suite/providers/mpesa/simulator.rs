@@ -54,7 +54,7 @@ async fn every_call_is_one_that_the_simulator_takes() {
         ..reversal()
     };
     assert!(!accepted(client.reverse(&reversal).await.unwrap()).is_empty());
-    let balance = client.balance(&callbacks).await.unwrap();
+    let balance = client.balance(&callbacks, enquiry_id()).await.unwrap();
     assert!(matches!(balance, BalanceAnswer::Asked(_)), "{balance:?}");
     simulator.until_quiet().await;
 
