@@ -15,6 +15,8 @@ const PIECE: usize = 256 * 1024;
 
 /// The statement over HTTP in both formats, and by the command.
 pub fn statements(run: &mut Run<'_>, service: &Service) {
+    // The first one fills the page cache of the connection that reads, which is as large for any number of rows.
+    over_http(run, service, "text/csv");
     for (name, accept) in [("CSV", "text/csv"), ("NDJSON", "application/x-ndjson")] {
         let (rate, growth) = over_http(run, service, accept);
         run.figure(
@@ -47,9 +49,9 @@ pub fn statements(run: &mut Run<'_>, service: &Service) {
 fn over_http(run: &Run<'_>, service: &Service, accept: &str) -> (f64, f64) {
     let begun = Instant::now();
     let mut stream = TcpStream::connect(service.address).unwrap();
-    // HTTP/1.0 has no chunks: what comes after the head is the statement.
+    // The lengths of the chunks stand between the lines; they do not count.
     let request = format!(
-        "GET /api/ussd/transactions/export HTTP/1.0\r\nhost: figures\r\nx-api-key: {}\r\naccept: {accept}\r\n\r\n",
+        "GET /api/ussd/transactions/export HTTP/1.1\r\nhost: figures\r\nx-api-key: {}\r\naccept: {accept}\r\nconnection: close\r\n\r\n",
         run.key
     );
     stream.write_all(request.as_bytes()).unwrap();
@@ -71,7 +73,7 @@ fn over_http(run: &Run<'_>, service: &Service, accept: &str) -> (f64, f64) {
     let seconds = begun.elapsed().as_secs_f64();
     let end = String::from_utf8_lossy(&last);
     let count = run.count.to_string();
-    let is_whole = end.ends_with(&format!(",{count}\r\n"))
+    let is_whole = end.contains(&format!(",{count}\r\n"))
         || end.contains(&format!("\"count\":{count},\"reversals\""));
     assert!(lines >= run.count && is_whole, "{lines} lines: {end}");
     let growth = service.memory("VmRSS") - early.unwrap();

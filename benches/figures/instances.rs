@@ -9,10 +9,12 @@ use super::super::database::Database;
 use super::super::load::{self, Measured, Requests};
 use super::super::report::Goal;
 use super::super::service::Service;
-use super::Run;
+use super::{Run, get, post, text};
 
 /// How many instances are measured.
 const COUNTS: [usize; 3] = [1, 2, 4];
+/// Keys that ask by turns.
+const KEYS: usize = 16;
 /// Connections of all loads together.
 const CONNECTIONS: usize = 32;
 /// Callbacks that are made ready for a second.
@@ -25,22 +27,40 @@ pub fn scaling(run: &mut Run<'_>) {
     if !matches!(run.database, Database::Postgres(_)) {
         return;
     }
+    // Every key has a quota of its own, and no key asks as much as all of them here.
+    let create = ["key", "create", "--partner", &run.owner.partner];
+    let keys: Vec<String> = (0..KEYS)
+        .map(|_| text(&run.program.run(&create), "api_key"))
+        .collect();
     for count in COUNTS {
         let services: Vec<Service> = (0..count).map(|_| run.program.serve()).collect();
         std::thread::sleep(ACQUAINTED);
+        // One after the other: many that nobody has seen, all at once from one address, would look like guesses.
+        for (service, key) in services
+            .iter()
+            .flat_map(|one| keys.iter().map(move |key| (one, key)))
+        {
+            let answer = load::ask_once(service.address, &get(key, "limit=1")).unwrap();
+            assert_eq!(answer.status, 200);
+        }
         let spread = |index: usize| index.wrapping_mul(7_919) % run.count;
+        let key = |index: usize| keys[index % KEYS].as_str();
         let gets = (0..4096)
             .map(|index| {
                 let id = run.owner.conversation_id(spread(index));
-                run.get(&format!("conversation_id={id}&stats=none"))
+                get(key(index), &format!("conversation_id={id}"))
             })
             .collect();
+        let lists = run.lists();
+        let posts = lists.iter().enumerate();
+        let posts = posts.map(|(index, list)| post(key(index), list)).collect();
         measure(
             run,
             &services,
             "GET by conversation id",
             &Requests::cycle(gets),
         );
+        measure(run, &services, "POST of 100 ids", &Requests::cycle(posts));
         let made = (CALLBACKS * run.span.as_secs_f64()) as usize;
         let callbacks = Requests::once(run.open(made));
         measure(run, &services, "callbacks", &callbacks);
@@ -80,7 +100,7 @@ fn measure(run: &mut Run<'_>, services: &[Service], what: &str, requests: &Arc<R
 }
 
 /// The processor time everything on this machine has used.
-fn machine() -> Duration {
+pub fn machine() -> Duration {
     let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let first = text.lines().next().unwrap_or_default();
     // user, nice, system; then idle and waiting; then what interrupts take. In hundredths of a second.

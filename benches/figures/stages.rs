@@ -137,6 +137,24 @@ pub fn run(
     }
 }
 
+fn get(key: &str, query: &str) -> Vec<u8> {
+    format!(
+        "GET /api/ussd/transaction-status?{query} HTTP/1.1\r\nhost: figures\r\nx-api-key: {key}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// A lookup of the ids of a JSON array.
+fn post(key: &str, list: &str) -> Vec<u8> {
+    let body = format!("{{\"conversation_ids\":{list}}}");
+    format!(
+        "POST /api/ussd/transaction-status HTTP/1.1\r\nhost: figures\r\nx-api-key: {key}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
 fn text(object: &Value, name: &str) -> String {
     object[name].as_str().unwrap().to_owned()
 }
@@ -188,11 +206,7 @@ impl Run<'_> {
     }
 
     fn get(&self, query: &str) -> Vec<u8> {
-        format!(
-            "GET /api/ussd/transaction-status?{query} HTTP/1.1\r\nhost: figures\r\nx-api-key: {}\r\n\r\n",
-            self.key
-        )
-        .into_bytes()
+        get(&self.key, query)
     }
 
     /// A page of one row, with total and statistics.
@@ -227,26 +241,8 @@ impl Run<'_> {
         self.against_constant(service, "GET statistics", counted);
         let pages = vec![self.get("limit=50")];
         self.against_constant(service, "GET page of 50", pages);
-        let lists: Vec<String> = (0..256)
-            .map(|list| {
-                let ids =
-                    (0..BULK).map(|index| self.owner.conversation_id(spread(list * BULK + index)));
-                json!(ids.collect::<Vec<_>>()).to_string()
-            })
-            .collect();
-        let posts = lists
-            .iter()
-            .map(|list| {
-                let body = format!("{{\"conversation_ids\":{list}}}");
-                format!(
-                    "POST /api/ussd/transaction-status HTTP/1.1\r\nhost: figures\r\nx-api-key: {}\r\n\
-                     content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                    self.key,
-                    body.len()
-                )
-                .into_bytes()
-            })
-            .collect();
+        let lists = self.lists();
+        let posts = lists.iter().map(|list| post(&self.key, list)).collect();
         let requests = Requests::cycle(posts);
         let (ours, bound) = alternate(
             self.span,
@@ -259,6 +255,22 @@ impl Run<'_> {
             bound.rate(),
             Goal::AtLeast(0.5, 0.7),
         );
+    }
+
+    /// JSON arrays of as many ids as may be looked up at once, from everywhere.
+    fn lists(&self) -> Vec<String> {
+        let id = |index: usize| {
+            self.owner
+                .conversation_id(index.wrapping_mul(7_919) % self.count)
+        };
+        let list = |list: usize| {
+            (0..BULK)
+                .map(|index| id(list * BULK + index))
+                .collect::<Vec<_>>()
+        };
+        (0..256)
+            .map(|number| json!(list(number)).to_string())
+            .collect()
     }
 
     fn against_constant(&mut self, service: &Service, name: &str, all: Vec<Vec<u8>>) {
@@ -441,7 +453,7 @@ impl Run<'_> {
             Goal::Shown,
         );
         hostile::backlog(self, service, &endpoint, &arrivals);
-        hostile::bad_neighbours(self, service, &arrivals, &quiet);
+        hostile::bad_neighbours(self, service, &arrivals);
     }
 
     /// From sending a callback to the arrival of its webhook, one after the other.
