@@ -21,8 +21,20 @@ use crate::domain::timeline::StatusEvent;
 pub struct LeasedRow {
     #[diesel(sql_type = IdSql)]
     pub id: Id,
+    #[diesel(sql_type = IdSql)]
+    pub partner_id: Id,
+    #[diesel(sql_type = IdSql)]
+    pub endpoint_id: Id,
+    #[diesel(sql_type = IdSql)]
+    pub transaction_id: Id,
     #[diesel(sql_type = BigInt)]
     pub sequence: i64,
+    #[diesel(sql_type = Integer)]
+    pub attempts: i32,
+    #[diesel(sql_type = InstantSql)]
+    pub created_at: At,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub notice: Option<String>,
 }
 
 /// A claimed delivery with its endpoint, whatever it tells.

@@ -115,7 +115,8 @@ pub fn claim(capacities: &[Capacity], now: Instant) -> Statement {
     // The row's own predicate stands again outside the subselect, so that two claimers never take the same row.
     Statement::new(format!(
         "UPDATE deliveries SET due_at = $3, is_leased = true WHERE {IS_PENDING} AND due_at <= $2 \
-         AND {is_chosen} RETURNING id, sequence"
+         AND {is_chosen} \
+         RETURNING id, partner_id, endpoint_id, transaction_id, sequence, attempts, created_at, notice"
     ))
     .text(Value::from(rows).to_string())
     .bind(Bind::At(At(now)))
@@ -131,21 +132,15 @@ pub async fn take(
     now: Instant,
 ) -> Result<Vec<ClaimedDelivery>, StoreError> {
     let leased: Vec<LeasedRow> = claim(&capacities, now).load(conn).await?;
-    let ids = |is_wanted: fn(&LeasedRow) -> bool| -> Vec<String> {
-        let wanted = leased.iter().filter(|row| is_wanted(row));
-        wanted.map(|row| row.id.0.to_string()).collect()
-    };
     let mut claimed = Vec::with_capacity(leased.len());
     // Below zero is no place in the feed.
-    let (events, notices) = (ids(|row| row.sequence > 0), ids(|row| row.sequence < 0));
+    let (events, notices): (Vec<_>, Vec<_>) = leased.iter().partition(|row| row.sequence > 0);
     if !events.is_empty() {
-        let statement = claimed_events(&capacities, &events);
-        let rows: Vec<ClaimedEventRow> = statement.load(conn).await?;
+        let rows: Vec<ClaimedEventRow> = claimed_events(&events).load(conn).await?;
         claimed.extend(readable(rows));
     }
     if !notices.is_empty() {
-        let statement = claimed_notices(&capacities, &notices);
-        let rows: Vec<ClaimedNoticeRow> = statement.load(conn).await?;
+        let rows: Vec<ClaimedNoticeRow> = claimed_notices(&notices).load(conn).await?;
         claimed.extend(readable(rows));
     }
     Ok(claimed)
@@ -169,46 +164,62 @@ const CLAIMED: &str = "d.id, d.attempts, d.created_at AS delivery_created_at, d.
      e.created_at AS endpoint_created_at";
 
 /// Claimed deliveries of events, with their endpoints.
-fn claimed_events(capacities: &[Capacity], ids: &[String]) -> Statement {
-    let statement = Statement::new(format!(
+fn claimed_events(leased: &[&LeasedRow]) -> Statement {
+    Statement::new(format!(
         "SELECT {CLAIMED}, \
          v.id AS event_id, v.sequence, v.transaction_id, v.kind, v.to_status, v.at, v.conversation_id, v.client_request_id, \
          v.result_code, v.result_description, v.receipt, v.amount_minor, v.currency, v.msisdn, v.reversed_at \
-         FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id \
+         FROM {} d JOIN endpoints e ON e.id = d.endpoint_id \
          JOIN transaction_events v ON v.partner_id = d.partner_id AND v.sequence = d.sequence \
-         WHERE {} AND e.removed_at IS NULL ORDER BY v.sequence",
-        among_claimed()
-    ));
-    with_claimed(statement, capacities, ids)
+         WHERE e.removed_at IS NULL ORDER BY v.sequence",
+        leased_rows()
+    ))
+    .text(as_rows(leased))
 }
 
 /// Claimed deliveries of notices, with their endpoints.
-fn claimed_notices(capacities: &[Capacity], ids: &[String]) -> Statement {
-    let statement = Statement::new(format!(
+fn claimed_notices(leased: &[&LeasedRow]) -> Statement {
+    Statement::new(format!(
         "SELECT {CLAIMED}, d.transaction_id AS notice_id, d.notice \
-         FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id \
-         WHERE {} AND d.notice IS NOT NULL AND e.removed_at IS NULL ORDER BY d.sequence DESC",
-        among_claimed()
-    ));
-    with_claimed(statement, capacities, ids)
+         FROM {} d JOIN endpoints e ON e.id = d.endpoint_id \
+         WHERE d.notice IS NOT NULL AND e.removed_at IS NULL ORDER BY d.sequence DESC",
+        leased_rows()
+    ))
+    .text(as_rows(leased))
 }
 
-fn among_claimed() -> String {
-    format!(
-        "d.partner_id {} AND d.id {}",
-        DIALECT.in_ids("$1"),
-        DIALECT.in_ids("$2")
+/// The rows that the claim returned. They are not looked up again: PostgreSQL, knowing nothing yet of a table that has just
+/// filled, would go through all that was ever delivered to find them.
+fn leased_rows() -> String {
+    DIALECT.rows(
+        "$1",
+        &[
+            ("id", Type::Id),
+            ("partner_id", Type::Id),
+            ("endpoint_id", Type::Id),
+            ("transaction_id", Type::Id),
+            ("sequence", Type::Number),
+            ("attempts", Type::Integer),
+            ("created_at", Type::Instant),
+            ("notice", Type::Text),
+        ],
     )
 }
 
-fn with_claimed(statement: Statement, capacities: &[Capacity], ids: &[String]) -> Statement {
-    let partners: Vec<String> = capacities
-        .iter()
-        .map(|capacity| capacity.partner_id.to_string())
-        .collect();
-    statement
-        .text(json!(partners).to_string())
-        .text(json!(ids).to_string())
+fn as_rows(leased: &[&LeasedRow]) -> String {
+    let row = |row: &&LeasedRow| {
+        json!([
+            row.id.0.to_string(),
+            row.partner_id.0.to_string(),
+            row.endpoint_id.0.to_string(),
+            row.transaction_id.0.to_string(),
+            row.sequence,
+            row.attempts,
+            DIALECT.instant(row.created_at.0),
+            row.notice,
+        ])
+    };
+    Value::from(leased.iter().map(row).collect::<Vec<_>>()).to_string()
 }
 
 /// The attempts, and what follows for their deliveries. Where an endpoint ends, `notices` has locked the ledgers before.
