@@ -1,7 +1,7 @@
 //! Moving a SQLite file to PostgreSQL: everything arrives as it was, once, whatever happens on the way.
 
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -257,13 +257,14 @@ async fn a_copy_that_is_killed_goes_on_and_doubles_nothing() {
     for share in 1..=5 {
         // Batches end where they may: each kill finds another moment of one.
         let goal = share * 2 * BATCH_ROWS;
-        let mut child: Child = place.command(&arguments).spawn().unwrap();
+        let mut command = place.command(&arguments);
+        let mut child: Child = command.stderr(Stdio::piped()).spawn().unwrap();
         while done().await < goal {
-            assert_eq!(
-                child.try_wait().unwrap(),
-                None,
-                "it ended before it was killed"
-            );
+            if let Some(status) = child.try_wait().unwrap() {
+                let said = child.wait_with_output().unwrap().stderr;
+                let said = String::from_utf8_lossy(&said);
+                panic!("it ended before it was killed: {status}: {said}");
+            }
         }
         child.kill().unwrap();
         child.wait().unwrap();
