@@ -33,15 +33,6 @@ const FAREWELL: Duration = Duration::from_secs(20);
 /// How long it then tries to record what came of them.
 const LAST_RECORDING: Duration = Duration::from_secs(5);
 
-/// What one step did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Step {
-    /// Outcomes written to the database.
-    pub recorded: usize,
-    /// Attempts begun.
-    pub started: usize,
-}
-
 /// The worker.
 pub struct Dispatcher {
     store: Arc<dyn Store>,
@@ -123,21 +114,8 @@ impl Dispatcher {
         self.finish().await;
     }
 
-    /// Records what has ended, then begins what is due and there is room for.
-    ///
-    /// # Errors
-    /// If the database is not available; nothing is lost by that.
-    pub async fn step(&mut self) -> Result<Step, StoreError> {
-        self.collect_ended();
-        // Recording first: it may free the next event of a transaction, and an endpoint that said 410.
-        let recorded = self.record().await?;
-        let started = self.begin_due().await?;
-        Ok(Step { recorded, started })
-    }
-
-    /// Waits until an attempt that is under way has ended; the next [`Dispatcher::step`] records it. Returns at once
-    /// if there is none.
-    pub async fn send_ended(&mut self) {
+    /// Waits until an attempt that is under way has ended. Returns at once if there is none.
+    async fn send_ended(&mut self) {
         if let Some(ended) = self.sends.join_next_with_id().await {
             self.collect(ended);
         }

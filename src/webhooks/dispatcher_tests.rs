@@ -182,6 +182,25 @@ impl House {
     }
 }
 
+/// What one step did.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    /// Outcomes written to the database.
+    recorded: usize,
+    /// Attempts begun.
+    started: usize,
+}
+
+impl Dispatcher {
+    /// The parts of [`Dispatcher::run`] one after the other: what has ended is recorded, then what is due is begun.
+    async fn step(&mut self) -> Result<Step, StoreError> {
+        self.collect_ended();
+        let recorded = self.record().await?;
+        let started = self.begin_due().await?;
+        Ok(Step { recorded, started })
+    }
+}
+
 fn step(recorded: usize, started: usize) -> Step {
     Step { recorded, started }
 }
