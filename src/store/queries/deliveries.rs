@@ -22,7 +22,7 @@ const IS_PENDING: &str = "deliveries.state || '' = 'pending'";
 
 /// That a delivery `d` is pending, as the index of what is to be sent has it: PostgreSQL, knowing nothing yet of a table
 /// that has just filled, would take the other index of pending rows as well and sort them all.
-const IS_TO_SEND: &str = "d.state = 'pending' AND d.due_at IS NOT NULL";
+pub(super) const IS_TO_SEND: &str = "d.state = 'pending' AND d.due_at IS NOT NULL";
 
 /// Endpoints with a delivery due. Endpoints and pending rows may be many, endpoints with a pending row are few: the index
 /// of pending rows is read by leaps, from the earliest due of one endpoint to that of the next.

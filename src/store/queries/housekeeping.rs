@@ -1,6 +1,7 @@
 //! Removing what is old, a small batch at a time and oldest rows first, so that no index by age is needed where the
 //! database keeps rows in the order they came.
 
+use super::deliveries::IS_TO_SEND;
 use super::{DIALECT, instances};
 use crate::domain::clock::Instant;
 use crate::store::columns::At;
@@ -87,10 +88,10 @@ pub fn clock() -> Statement {
 
 /// What is waiting.
 pub fn backlog() -> Statement {
-    Statement::new(
+    Statement::new(format!(
         "SELECT (SELECT COUNT(*) FROM open_transactions WHERE status <> 'failed') AS open_transactions, \
-         (SELECT COUNT(*) FROM deliveries WHERE state = 'pending' AND due_at IS NOT NULL) AS pending_deliveries, \
+         (SELECT COUNT(*) FROM deliveries d WHERE {IS_TO_SEND}) AS pending_deliveries, \
          (SELECT COUNT(DISTINCT callback_id) FROM waiting_callbacks) AS waiting_callbacks, \
-         (SELECT COUNT(*) FROM open_transactions WHERE stuck_at IS NOT NULL) AS stuck_transactions",
-    )
+         (SELECT COUNT(*) FROM open_transactions WHERE stuck_at IS NOT NULL) AS stuck_transactions"
+    ))
 }

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
 use super::super::Db;
+use super::deliveries::IS_TO_SEND;
 use super::store::on;
 use super::{Adapter, Conn, enquiries};
 use crate::domain::clock::Instant;
@@ -177,16 +178,16 @@ async fn list_endpoint_backlogs(
     conn: &mut Conn,
     partner: PartnerId,
 ) -> Result<Vec<EndpointBacklog>, StoreError> {
-    let rows: Vec<BacklogRow> = Statement::new(
+    let rows: Vec<BacklogRow> = Statement::new(format!(
         "SELECT e.id, \
          (SELECT COUNT(*) FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
-          AND d.state = 'pending' AND d.due_at IS NOT NULL) AS pending, \
+          AND {IS_TO_SEND}) AS pending, \
          (SELECT MIN(d.due_at) FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
-          AND d.state = 'pending' AND d.due_at IS NOT NULL) AS oldest_due_at, \
+          AND {IS_TO_SEND}) AS oldest_due_at, \
          (SELECT COUNT(*) FROM deliveries d WHERE d.partner_id = e.partner_id AND d.endpoint_id = e.id \
           AND d.state = 'dead') AS dead, e.last_failure_at, e.last_failure \
          FROM endpoints e WHERE e.partner_id = $1 AND e.removed_at IS NULL AND e.transaction_id IS NULL",
-    )
+    ))
     .bind(Bind::Id(Id(partner.0)))
     .load(conn)
     .await?;

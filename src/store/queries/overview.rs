@@ -3,6 +3,7 @@
 
 use diesel_async::RunQueryDsl;
 
+use super::deliveries::IS_TO_SEND;
 use super::{Conn, DIALECT};
 use crate::domain::clock::Instant;
 use crate::domain::identity::PartnerId;
@@ -143,8 +144,8 @@ pub async fn read_waiting(
     let mut waiting = read_open(conn, partner, now).await?;
     let (only, bind) = of(partner, "d.partner_id", 1);
     let sql = format!(
-        "SELECT (SELECT COUNT(*) FROM deliveries d WHERE d.state = 'pending' AND d.due_at IS NOT NULL{only}) AS deliveries, \
-         (SELECT MIN(d.due_at) FROM deliveries d WHERE d.state = 'pending' AND d.due_at IS NOT NULL{only}) AS oldest_due_at, \
+        "SELECT (SELECT COUNT(*) FROM deliveries d WHERE {IS_TO_SEND}{only}) AS deliveries, \
+         (SELECT MIN(d.due_at) FROM deliveries d WHERE {IS_TO_SEND}{only}) AS oldest_due_at, \
          (SELECT COUNT(*) FROM deliveries d WHERE d.state = 'dead'{only}) AS dead"
     );
     let rows: Vec<WaitingRow> = bound(Statement::new(sql), bind).load(conn).await?;
