@@ -25,7 +25,9 @@ use crate::payments::accounts::Accounts;
 use crate::reconciliation::Reconciler;
 use crate::settings::Settings;
 use crate::statements::Statements;
-use crate::store::{self, HOUR_COUNTER_SPAN, Retention, Store, StoreError, StoreSettings};
+use crate::store::{
+    self, HOUR_COUNTER_SPAN, MINUTE_COUNT_SPAN, Retention, Store, StoreError, StoreSettings,
+};
 use crate::telemetry::UPKEEP_EVERY;
 use crate::vault::Vault;
 use crate::webhooks::Endpoints;
@@ -375,6 +377,7 @@ async fn keep_house(
             deliveries_before: before(settings.retention_deliveries),
             events_before: before(settings.retention_events),
             hours_before: clock.now() - HOUR_COUNTER_SPAN,
+            minutes_before: clock.now() - MINUTE_COUNT_SPAN,
         };
         if instances.is_eldest()
             && let Err(error) = store.remove_ended_sessions(clock.now()).await

@@ -36,7 +36,7 @@ pub use audit::{Actor, Audit};
 pub use console::{ConsoleStore, SessionHolder};
 pub use error::StoreError;
 pub use event_page::EventPage;
-pub use ledger::write::HOUR_COUNTER_SPAN;
+pub use ledger::write::{HOUR_COUNTER_SPAN, MINUTE_COUNT_SPAN};
 pub use oversight::OversightStore;
 pub use upkeep::{ERASURE_BATCH, ErasedTable, ErasureStep, Sealed, SealedColumn, Upkeep};
 
@@ -249,6 +249,8 @@ pub struct Retention {
     pub events_before: Instant,
     /// Hour counters that ended before.
     pub hours_before: Instant,
+    /// Counts of minutes that ended before.
+    pub minutes_before: Instant,
 }
 
 /// An account's access token as it is kept.

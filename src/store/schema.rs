@@ -227,6 +227,17 @@ diesel::table! {
     use crate::store::columns::{IdSql, InstantSql};
     use diesel::sql_types::*;
 
+    created_by_minute (partner_id, ends_at) {
+        partner_id -> IdSql,
+        ends_at -> InstantSql,
+        n -> BigInt,
+    }
+}
+
+diesel::table! {
+    use crate::store::columns::{IdSql, InstantSql};
+    use diesel::sql_types::*;
+
     callbacks (id) {
         id -> IdSql,
         partner_id -> Nullable<IdSql>,

@@ -72,6 +72,11 @@ pub fn hour_end(at: Instant) -> Instant {
     period_end(at, Duration::hours(1))
 }
 
+/// The end of the minute in which `at` lies.
+pub fn minute_end(at: Instant) -> Instant {
+    period_end(at, Duration::minutes(1))
+}
+
 /// The end of the day (UTC) in which `at` lies.
 pub fn day_end(at: Instant) -> Instant {
     period_end(at, Duration::days(1))
@@ -259,26 +264,55 @@ fn total(builder: &mut Builder, filter: &Filter) -> String {
     format!("(SELECT COUNT(*) FROM {from} WHERE {})", all.join(" AND "))
 }
 
-/// The counters of the whole partner and the rows created in the last 24 hours: whole hours from the counters, the
-/// ragged first hour row by row, of the index by age alone. Which rows are reversals only the table knows; it is asked
-/// in an hour that had any.
+/// The counters of the whole partner and how many rows were created in the last 24 hours, reversals apart.
 fn statistics(builder: &mut Builder, now: Instant) -> (String, String) {
     let counters = format!(
         "(SELECT {} FROM counters WHERE partner_id = $1 AND period = 'total' AND NOT is_reversal)",
         builder.dialect.gather("currency, status, n, amount_minor")
     );
     let since = now - Duration::hours(24);
-    let (first_full, since) = (builder.at(hour_end(since)), builder.at(since));
-    let sum = builder.dialect.number("COALESCE(SUM(n), 0)");
-    let ragged = format!(
-        "SELECT COUNT(*) FROM transactions t WHERE t.partner_id = $1 AND t.created_at >= {since} AND t.created_at < {first_full}"
+    (counters, created_since(builder, since))
+}
+
+/// Rows created since then: whole hours and whole minutes from what is counted at each commit, the ragged first minute
+/// row by row, of the index by age alone. Minutes that do not add up to their hour's counter were written by an older
+/// program in part; then the hour's rows are counted. Which rows are reversals only the table knows; it is asked in an
+/// hour that had any.
+fn created_since(builder: &mut Builder, since: Instant) -> String {
+    let hour = hour_end(since);
+    let hour_start = builder.at(hour - Duration::hours(1));
+    let [hour, minute, since] = [hour, minute_end(since), since].map(|at| builder.at(at));
+    let of_hours = "counters WHERE partner_id = $1 AND period = 'hour'";
+    let had_reversals =
+        format!("EXISTS (SELECT 1 FROM {of_hours} AND ends_at = {hour} AND is_reversal AND n > 0)");
+    let rows_until = |end: &str| {
+        let rows = format!(
+            "SELECT COUNT(*) FROM transactions t WHERE t.partner_id = $1 AND t.created_at >= {since} AND t.created_at < {end}"
+        );
+        format!(
+            "({rows}) - CASE WHEN {had_reversals} THEN ({rows} AND t.kind = 'reversal') ELSE 0 END"
+        )
+    };
+    let minutes = format!(
+        "SELECT COALESCE(SUM(n), 0) AS n, COALESCE(SUM(CASE WHEN ends_at > {minute} THEN n ELSE 0 END), 0) AS rest \
+         FROM created_by_minute WHERE partner_id = $1 AND ends_at > {hour_start} AND ends_at <= {hour}"
     );
+    let sum = |condition: &str| {
+        format!(
+            "SELECT COALESCE(SUM(n), 0) AS n FROM {of_hours} AND {condition} AND NOT is_reversal"
+        )
+    };
     let recent = format!(
-        "(SELECT {sum} FROM counters WHERE partner_id = $1 AND period = 'hour' AND ends_at > {first_full} AND NOT is_reversal) \
-         + ({ragged}) - CASE WHEN EXISTS (SELECT 1 FROM counters WHERE partner_id = $1 AND period = 'hour' \
-         AND ends_at = {first_full} AND is_reversal AND n > 0) THEN ({ragged} AND t.kind = 'reversal') ELSE 0 END"
+        "later.n + CASE WHEN minutes.n = first.n THEN minutes.rest + {} ELSE {} END",
+        rows_until(&minute),
+        rows_until(&hour),
     );
-    (counters, recent)
+    format!(
+        "(SELECT {} FROM ({}) later, ({}) first, ({minutes}) minutes)",
+        builder.dialect.number(&recent),
+        sum(&format!("ends_at > {hour}")),
+        sum(&format!("ends_at = {hour}")),
+    )
 }
 
 /// Where the matching rows come from and how they are ordered, all of them.

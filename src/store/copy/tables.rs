@@ -1,7 +1,7 @@
 //! Which tables a copy takes along, in an order in which no row comes before what it refers to, and which it leaves.
 
 /// The tables that are copied.
-pub const COPIED: [&str; 20] = [
+pub const COPIED: [&str; 21] = [
     "partners",
     "api_keys",
     "provider_accounts",
@@ -14,6 +14,7 @@ pub const COPIED: [&str; 20] = [
     "failed_transactions",
     "transaction_events",
     "counters",
+    "created_by_minute",
     "callbacks",
     "waiting_callbacks",
     "deliveries",

@@ -14,11 +14,14 @@ use crate::domain::status::Status;
 use crate::domain::transaction::{IdField, Transaction};
 use crate::store::dialect::{Dialect, Type};
 use crate::store::rows::TRANSACTION_COLUMNS;
-use crate::store::search_sql::{day_end, hour_end};
+use crate::store::search_sql::{day_end, hour_end, minute_end};
 use crate::store::statement::Statement;
 
 /// Hour counters are kept for transactions created within this span: twice what the statistics look back.
 pub const HOUR_COUNTER_SPAN: Duration = Duration::hours(48);
+
+/// Minutes are counted for transactions created within this span: the hour in which the last 24 begin, and an hour more.
+pub const MINUTE_COUNT_SPAN: Duration = Duration::hours(26);
 
 /// Partner, period, its end, currency, status, whether reversals are counted.
 type CounterKey = (PartnerId, &'static str, Instant, String, Status, bool);
@@ -82,6 +85,7 @@ pub fn writes(dialect: Dialect, now: Instant, changes: &Changes) -> Vec<Write> {
     writer.routes(&changes.transactions);
     writer.side_tables(&changes.transactions);
     writer.counters(&changes.transactions);
+    writer.created_by_minute(&changes.transactions);
     writer.lines(changes);
     writer.deliveries(changes);
     writer.callbacks(changes);
@@ -386,6 +390,35 @@ impl Writer {
             rows,
             "ON CONFLICT (partner_id, period, ends_at, currency, status, is_reversal) DO UPDATE \
              SET n = counters.n + excluded.n, amount_minor = counters.amount_minor + excluded.amount_minor",
+        );
+    }
+
+    /// Counts each row into the minute in which it was created; later changes of the row leave that as it is.
+    fn created_by_minute(&mut self, all: &[Changed]) {
+        let counts = |row: &Transaction| {
+            i64::from(!row.is_reversal() && row.created_at > self.now - MINUTE_COUNT_SPAN)
+        };
+        let mut deltas: BTreeMap<(PartnerId, Instant), i64> = BTreeMap::new();
+        for Changed { before, after, .. } in all {
+            *deltas
+                .entry((after.partner_id, minute_end(after.created_at)))
+                .or_default() += counts(after) - before.as_ref().map_or(0, counts);
+        }
+        let rows: Vec<Value> = deltas
+            .into_iter()
+            .filter(|(_, delta)| *delta != 0)
+            .map(|((partner, ends_at), n)| json!([partner.to_string(), self.instant(ends_at), n]))
+            .collect();
+        let columns = [
+            ("partner_id", Type::Id),
+            ("ends_at", Type::Instant),
+            ("n", Type::Number),
+        ];
+        self.insert(
+            "created_by_minute",
+            &columns,
+            rows,
+            "ON CONFLICT (partner_id, ends_at) DO UPDATE SET n = created_by_minute.n + excluded.n",
         );
     }
 }

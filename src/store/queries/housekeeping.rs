@@ -49,6 +49,8 @@ pub fn expired(retention: Retention) -> Vec<Statement> {
         ),
         Statement::new("DELETE FROM counters WHERE period = 'hour' AND ends_at <= $1")
             .bind(Bind::At(At(retention.hours_before))),
+        Statement::new("DELETE FROM created_by_minute WHERE ends_at <= $1")
+            .bind(Bind::At(At(retention.minutes_before))),
     ];
     // An embedded database counts no quotas.
     if DIALECT == Dialect::Postgres {

@@ -167,6 +167,7 @@ async fn who_has_been_silent_for_an_hour_leaves_no_row() {
         deliveries_before: long_ago,
         events_before: long_ago,
         hours_before: long_ago,
+        minutes_before: long_ago,
     };
     assert_eq!(all[0].db.store.remove_expired(retention).await.unwrap(), 1);
     assert_eq!(all[0].db.count(ROWS).await, 1);

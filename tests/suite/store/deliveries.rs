@@ -433,6 +433,7 @@ fn before(at: Instant) -> Retention {
         deliveries_before: at,
         events_before: at,
         hours_before: at,
+        minutes_before: at,
     }
 }
 

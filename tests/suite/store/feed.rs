@@ -201,6 +201,7 @@ fn remove_events(before: ussd_status::domain::clock::Instant) -> Retention {
         deliveries_before: long_ago,
         events_before: before,
         hours_before: long_ago,
+        minutes_before: long_ago,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::Duration;
+use chrono::{Duration, DurationRound};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -25,6 +25,7 @@ use crate::support::build::{
 on_both_databases!(
     everything_counted_equals_a_scan_after_random_histories,
     the_last_day_is_exact_at_odd_instants,
+    the_first_hour_of_the_last_day_comes_from_its_minutes,
     an_adoption_and_a_reversal_move_the_counters_with_their_rows,
 );
 
@@ -415,10 +416,62 @@ async fn the_last_day_is_exact_at_odd_instants(db: TestStore) {
             deliveries_before: db.now(),
             events_before: db.now(),
             hours_before: db.now() - Duration::hours(25),
+            minutes_before: db.now() - Duration::hours(25),
         })
         .await
         .unwrap();
     assert_eq!(recent(db.now()).await, counted(db.now()));
+}
+
+/// Of the hour in which the last 24 begin no rows are counted but those of the first minute; and of what an older program
+/// wrote, which counts no minutes, all of them.
+async fn the_first_hour_of_the_last_day_comes_from_its_minutes(db: TestStore) {
+    let partner = db.partner().await;
+    let hour = db.now().duration_trunc(Duration::hours(1)).unwrap();
+    db.advance(hour + Duration::hours(1) - db.now());
+    let mut created = Vec::new();
+    for number in 0..12 {
+        let row = db
+            .register(registration(partner, &number.to_string()))
+            .await;
+        created.push(row.created_at);
+        db.advance(Duration::minutes(5));
+    }
+    // In the fourth minute of a later hour: seven were created after it, and in that minute none.
+    let now = created[4] + Duration::hours(24) + Duration::minutes(3);
+    let recent = async || {
+        db.store
+            .list_transactions(partner, everything(), now)
+            .await
+            .unwrap()
+            .statistics
+            .unwrap()
+            .recent_activity_24h
+    };
+    assert_eq!(recent().await, 7);
+    // Who counted rows would not notice that a minute's count moves to another minute of its hour.
+    let ends = async || {
+        db.rows(
+            &[&db.micros("ends_at")],
+            "FROM created_by_minute ORDER BY ends_at",
+        )
+        .await
+    };
+    let first = &ends().await[0][0];
+    let last = &ends().await[11][0];
+    let is = |at: &serde_json::Value| format!("{} = {at}", db.micros("ends_at"));
+    db.execute(&format!(
+        "UPDATE created_by_minute SET n = 0 WHERE {}; UPDATE created_by_minute SET n = 2 WHERE {}",
+        is(first),
+        is(last)
+    ))
+    .await;
+    assert_eq!(recent().await, 8);
+    db.execute(&format!("DELETE FROM created_by_minute WHERE {}", is(last)))
+        .await;
+    assert_eq!(recent().await, 7);
+    db.execute("DELETE FROM created_by_minute").await;
+    assert_eq!(recent().await, 7);
 }
 
 async fn an_adoption_and_a_reversal_move_the_counters_with_their_rows(db: TestStore) {

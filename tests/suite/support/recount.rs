@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use ussd_status::store::HOUR_COUNTER_SPAN;
+use ussd_status::store::{HOUR_COUNTER_SPAN, MINUTE_COUNT_SPAN};
 
 use super::TestStore;
 
@@ -67,6 +67,16 @@ impl TestStore {
             )
             .await;
         }
+        let minute = self.end_of("60000000");
+        let ends_at = self.micros("ends_at");
+        let kept_for = MINUTE_COUNT_SPAN - chrono::Duration::minutes(1);
+        let kept_from = (self.now() - kept_for).timestamp_micros();
+        self.same(
+            "minutes",
+            &format!("SELECT partner_id, {ends_at}, CAST(n AS BIGINT) FROM created_by_minute WHERE {ends_at} > {kept_from} AND n <> 0"),
+            &format!("SELECT partner_id, {minute}, COUNT(*) FROM transactions WHERE {minute} > {kept_from} AND kind <> 'reversal' GROUP BY 1, 2"),
+        )
+        .await;
         self.same(
             "open",
             "SELECT partner_id, status, created_at, transaction_id FROM open_transactions WHERE status IN ('queued', 'accepted')",
