@@ -23,6 +23,15 @@ pub const HOUR_COUNTER_SPAN: Duration = Duration::hours(48);
 /// Minutes are counted for transactions created within this span: the hour in which the last 24 begin, and an hour more.
 pub const MINUTE_COUNT_SPAN: Duration = Duration::hours(26);
 
+/// What indexes of transactions hold of what may change. SQLite writes each index of every column that an update names,
+/// though its value stays: in a large table a page of each index for each row.
+pub const INDEXED_COLUMNS: [&str; 4] = [
+    "client_request_id",
+    "msisdn",
+    "account_reference",
+    "customer_id",
+];
+
 /// Partner, period, its end, currency, status, whether reversals are counted.
 type CounterKey = (PartnerId, &'static str, Instant, String, Status, bool);
 
@@ -173,19 +182,35 @@ impl Writer {
             .zip(TRANSACTION_TYPES)
             .collect();
         let mut inserts = Vec::new();
-        let mut updates = Vec::new();
+        let (mut updates, mut moves) = (Vec::new(), Vec::new());
         for changed in all {
             let mut values = self.transaction_values(&changed.after);
             match &changed.before {
                 None => inserts.push(Value::from(values)),
                 Some(before) if *before != changed.after => {
                     values.push(json!(before.status.as_str()));
-                    updates.push(Value::from(values));
+                    let stays = indexed(before) == indexed(&changed.after);
+                    let rows = if stays { &mut updates } else { &mut moves };
+                    rows.push(Value::from(values));
                 }
                 Some(_) => {}
             }
         }
         self.insert("transactions", &columns, inserts, "");
+        let is_indexed = |column: &&str| INDEXED_COLUMNS.contains(column);
+        let mut columns = columns;
+        columns.push(("from_status", Type::Text));
+        self.update(&columns, updates, |column| !is_indexed(column));
+        self.update(&columns, moves, |_| true);
+    }
+
+    /// Sets those of the columns that may change at all and that `is_set` lets through.
+    fn update(
+        &mut self,
+        columns: &[(&str, Type)],
+        updates: Vec<Value>,
+        is_set: impl Fn(&&str) -> bool,
+    ) {
         if updates.is_empty() {
             return;
         }
@@ -193,15 +218,14 @@ impl Writer {
         let set: Vec<String> = TRANSACTION_COLUMNS
             .into_iter()
             .filter(|column| !matches!(*column, "partner_id" | "id" | "provider" | "created_at"))
+            .filter(is_set)
             .map(|column| format!("{column} = r.{column}"))
             .collect();
-        let mut columns = columns;
-        columns.push(("from_status", Type::Text));
         let sql = format!(
             "UPDATE transactions SET {} FROM {} AS r WHERE transactions.partner_id = r.partner_id \
              AND transactions.id = r.id AND transactions.status = r.from_status",
             set.join(", "),
-            self.dialect.rows("$1", &columns)
+            self.dialect.rows("$1", columns)
         );
         self.push(sql, updates, Some(count));
     }
@@ -421,6 +445,16 @@ impl Writer {
             "ON CONFLICT (partner_id, ends_at) DO UPDATE SET n = created_by_minute.n + excluded.n",
         );
     }
+}
+
+/// The values of [`INDEXED_COLUMNS`].
+fn indexed(row: &Transaction) -> impl PartialEq {
+    (
+        &row.client_request_id,
+        &row.msisdn,
+        &row.account_reference,
+        &row.customer_id,
+    )
 }
 
 /// Whether the table of open transactions has it: not final, or a failure that waits to be confirmed.

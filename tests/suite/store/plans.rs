@@ -341,6 +341,44 @@ async fn no_statement_of_sqlite_walks_a_big_table() {
     }
 }
 
+/// An index is written by every update that names one of its columns, and lies elsewhere than the row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_writes_no_index_of_the_big_table_on_sqlite() {
+    listen();
+    let db = TestStore::sqlite().await;
+    live(&db).await;
+    let indexed = db
+        .rows(
+            &["DISTINCT c.name"],
+            "FROM pragma_index_list('transactions') i JOIN pragma_index_info(i.name) c WHERE i.origin = 'c'",
+        )
+        .await;
+    let indexed: Vec<&str> = indexed.iter().map(|row| row[0].as_str().unwrap()).collect();
+    assert!(
+        indexed.contains(&"msisdn") && indexed.len() > 5,
+        "{indexed:?}"
+    );
+    let sets = |sql: &str| -> Vec<String> {
+        let (_, set) = sql.split_once(" SET ").unwrap();
+        let (set, _) = set.split_once(" FROM ").unwrap();
+        set.split(", ")
+            .map(|part| part.split_once(" = ").unwrap().0.to_owned())
+            .collect()
+    };
+    let updates: Vec<Vec<String>> = heard('?')
+        .iter()
+        .filter(|sql| sql.starts_with("UPDATE transactions SET"))
+        .map(|sql| sets(sql))
+        .collect();
+    let is_light = |columns: &Vec<String>| {
+        columns.contains(&"status".to_owned())
+            && !columns
+                .iter()
+                .any(|column| indexed.contains(&column.as_str()))
+    };
+    assert!(updates.iter().any(is_light), "{updates:?}");
+}
+
 /// Conditions that find a few rows by themselves.
 const ID_FILTERS: [&str; 4] = [
     "t.id = ?",
