@@ -32,7 +32,7 @@ mod stages;
 #[path = "figures/waiting.rs"]
 mod waiting;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
@@ -57,8 +57,8 @@ struct Options {
     /// Another build of the program, to compare with
     #[arg(long, default_value = env!("CARGO_BIN_EXE_ussd-status"))]
     binary: PathBuf,
-    /// Only these stages: claim, reads, console, export, callbacks, webhooks, payments, instances; and, only if named, waiting
-    /// and customers
+    /// Only these stages: claim, reads, console, export, callbacks, webhooks, payments, instances; and, only if named,
+    /// growth (the most rows beside the fewest), waiting and customers
     #[arg(
         long,
         value_delimiter = ',',
@@ -81,52 +81,62 @@ fn main() {
     rows::refuse_without_disk(&std::env::temp_dir(), largest);
     for name in &options.database {
         let server = (name == "postgres").then(Server::start);
-        for rows in &options.rows {
+        let (grows, sizes): (Vec<&str>, Vec<&str>) = options
+            .stages
+            .iter()
+            .map(String::as_str)
+            .partition(|stage| *stage == "growth");
+        for rows in options.rows.iter().filter(|_| !sizes.is_empty()) {
             let folder = tempfile::tempdir().unwrap();
-            let database = match &server {
-                Some(server) => server.database("ussd_figures"),
-                None => Database::Sqlite(folder.path().join("figures.db")),
-            };
-            let first = figures.len();
+            let database = make(server.as_ref(), "ussd_figures", folder.path());
             stages::run(&options, &database, folder.path(), *rows, &mut figures);
             if let Some(server) = &server {
                 server.drop_database("ussd_figures");
             }
-            grow(&mut figures, first);
-            if options.json {
-                figures[first..].iter().for_each(report::print_json);
-            }
+        }
+        if !grows.is_empty() {
+            grow(&options, server.as_ref(), &mut figures);
         }
     }
-    if !options.json {
+    if options.json {
+        figures.iter().for_each(report::print_json);
+    } else {
         report::print_table(&figures);
     }
 }
 
-/// Adds, for every figure from `first` on, how it grew from the same figure at the fewest rows.
-fn grow(figures: &mut Vec<Figure>, first: usize) {
-    let grown: Vec<Figure> = figures[first..]
-        .iter()
-        .filter(|new| ["ms", "/s"].contains(&new.unit))
-        .filter_map(|new| {
-            let old = figures[..first]
-                .iter()
-                .find(|old| old.database == new.database && old.name == new.name)?;
-            // A rate is turned into the time one takes.
-            let (value, bound) = match new.unit {
-                "ms" => (new.value, old.value),
-                _ => (1e3 / new.value, 1e3 / old.value),
-            };
-            Some(Figure {
-                database: new.database,
-                rows: new.rows,
-                name: format!("growth: {}", new.name),
-                value,
-                unit: "ms each",
-                bound: Some(bound),
-                goal: report::Goal::AtMost(1.3, 1.1),
-            })
-        })
-        .collect();
-    figures.extend(grown);
+/// Measures the most rows beside the fewest.
+fn grow(options: &Options, server: Option<&Server>, figures: &mut Vec<Figure>) {
+    let (fewest, most) = (options.rows.iter().min(), options.rows.iter().max());
+    let (Some(&fewest), Some(&most)) = (fewest, most) else {
+        return;
+    };
+    assert!(
+        fewest < most,
+        "--stages growth compares two numbers of --rows"
+    );
+    let names = ["ussd_figures_few", "ussd_figures_many"];
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let place = |at: usize| make(server, names[at], folders[at].path());
+    let databases = [place(0), place(1)];
+    stages::growth::run(
+        options,
+        [
+            (&databases[0], folders[0].path(), fewest),
+            (&databases[1], folders[1].path(), most),
+        ],
+        figures,
+    );
+    if let Some(server) = server {
+        for name in names {
+            server.drop_database(name);
+        }
+    }
+}
+
+fn make(server: Option<&Server>, name: &str, folder: &Path) -> Database {
+    match server {
+        Some(server) => server.database(name),
+        None => Database::Sqlite(folder.join("figures.db")),
+    }
 }

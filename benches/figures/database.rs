@@ -68,12 +68,24 @@ impl Database {
     /// Leaves the tables as a database that has run for a while has them.
     pub fn settle(&self) {
         match self {
-            Self::Sqlite(_) => self.execute("PRAGMA wal_checkpoint(TRUNCATE)"),
+            Self::Sqlite(_) => {}
             Self::Postgres(url) => block_on(async {
                 let client = connect(url).await;
                 client.batch_execute("VACUUM ANALYZE").await.unwrap();
-                client.batch_execute("CHECKPOINT").await.unwrap();
             }),
+        }
+        self.flush();
+    }
+
+    /// Waits until the disk has everything: what was written without waiting would go there in the middle of what is
+    /// measured.
+    pub fn flush(&self) {
+        match self {
+            Self::Sqlite(path) => {
+                self.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+                std::fs::File::open(path).unwrap().sync_all().unwrap();
+            }
+            Self::Postgres(_) => self.execute("CHECKPOINT"),
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn scaling(run: &mut Run<'_>) {
                 get(key(index), &format!("conversation_id={id}"))
             })
             .collect();
-        let lists = run.lists();
+        let lists = run.lists(run.count);
         let posts = lists.iter().enumerate();
         let posts = posts.map(|(index, list)| post(key(index), list)).collect();
         measure(

@@ -164,6 +164,12 @@ fn insert(
         )
     })
     .join("; ");
+    let created_by_minute = format!(
+        "INSERT INTO created_by_minute SELECT partner_id, {}, COUNT(*) FROM figures_rows WHERE {} GROUP BY 1, 2 \
+         ON CONFLICT (partner_id, ends_at) DO UPDATE SET n = created_by_minute.n + excluded.n",
+        words.period_end("minute", 60),
+        words.recent()
+    );
     let routes = |value: &str, field: &str| {
         format!(
             "INSERT INTO routes SELECT partner_id, {value}, '{field}', 'mpesa', id FROM figures_rows WHERE {value} IS NOT NULL"
@@ -210,6 +216,7 @@ fn insert(
         "INSERT INTO failed_transactions SELECT partner_id, created_at, id FROM figures_rows WHERE status = 'failed'"
             .to_owned(),
         counters,
+        created_by_minute,
         format!("UPDATE feed_heads SET last_sequence = last_sequence + {events} WHERE partner_id = {partner}"),
         "DROP TABLE figures_rows".to_owned(),
         "COMMIT".to_owned(),
@@ -294,7 +301,7 @@ impl Words {
         }
     }
 
-    /// Rows young enough for the hours' counters.
+    /// Rows young enough for the counters of hours and minutes.
     fn recent(&self) -> String {
         if self.is_postgres {
             "created_at > now() - INTERVAL '48 hours'".to_owned()

@@ -21,6 +21,8 @@ mod claim;
 mod console;
 #[path = "export.rs"]
 mod export;
+#[path = "growth.rs"]
+pub mod growth;
 #[path = "held.rs"]
 mod held;
 #[path = "hostile.rs"]
@@ -50,14 +52,14 @@ struct Run<'a> {
     figures: &'a mut Vec<Figure>,
 }
 
-/// Measures one database with so many rows.
-pub fn run(
+/// A partner with so many rows, and how many of them are final.
+fn prepare<'a>(
     options: &Options,
-    database: &Database,
+    database: &'a Database,
     folder: &Path,
     count: usize,
-    figures: &mut Vec<Figure>,
-) {
+    figures: &'a mut Vec<Figure>,
+) -> (Run<'a>, usize) {
     let program = Program::new(options.binary.clone(), &database.url(), folder.to_owned());
     program.run(&["migrate"]);
     let (owner, key) = partner(&program, "Kilimo", "M");
@@ -83,7 +85,7 @@ pub fn run(
     }
     let finals = rows::history(database, &owner, count);
     database.settle();
-    let mut run = Run {
+    let run = Run {
         database,
         program,
         owner,
@@ -94,6 +96,18 @@ pub fn run(
         span: Duration::from_secs_f64(options.seconds),
         figures,
     };
+    (run, finals)
+}
+
+/// Measures one database with so many rows.
+pub fn run(
+    options: &Options,
+    database: &Database,
+    folder: &Path,
+    count: usize,
+    figures: &mut Vec<Figure>,
+) {
+    let (mut run, finals) = prepare(options, database, folder, count, figures);
     let wants = |stage: &str| options.stages.iter().any(|wanted| wanted == stage);
     let sql = bare::bulk_statement(database, &run.owner.partner);
     run.starts();
@@ -228,20 +242,10 @@ impl Run<'_> {
     }
 
     fn reads(&mut self, service: &Service, sql: &str) {
-        let count = self.count;
-        let spread = |index: usize| index.wrapping_mul(7_919) % count;
-        let by_id = (0..4096)
-            .map(|index| {
-                let id = self.owner.conversation_id(spread(index));
-                self.get(&format!("conversation_id={id}"))
-            })
-            .collect();
-        self.against_constant(service, "GET by conversation id", by_id);
-        let counted = vec![self.get("limit=1")];
-        self.against_constant(service, "GET statistics", counted);
-        let pages = vec![self.get("limit=50")];
-        self.against_constant(service, "GET page of 50", pages);
-        let lists = self.lists();
+        for (name, requests) in self.gets() {
+            self.against_constant(service, name, requests);
+        }
+        let lists = self.lists(self.count);
         let posts = lists.iter().map(|list| post(&self.key, list)).collect();
         let requests = Requests::cycle(posts);
         let (ours, bound) = alternate(
@@ -257,11 +261,29 @@ impl Run<'_> {
         );
     }
 
-    /// JSON arrays of as many ids as may be looked up at once, from everywhere.
-    fn lists(&self) -> Vec<String> {
+    /// What is asked with GET, and the requests for it.
+    fn gets(&self) -> [(&'static str, Vec<Vec<u8>>); 3] {
+        let by_id = (0..4096)
+            .map(|index: usize| {
+                let id = self
+                    .owner
+                    .conversation_id(index.wrapping_mul(7_919) % self.count);
+                self.get(&format!("conversation_id={id}"))
+            })
+            .collect();
+        [
+            ("GET by conversation id", by_id),
+            ("GET statistics", vec![self.get("limit=1")]),
+            ("GET page of 50", vec![self.get("limit=50")]),
+        ]
+    }
+
+    /// JSON arrays of as many ids as may be looked up at once, from everywhere among the newest so many.
+    fn lists(&self, newest: usize) -> Vec<String> {
+        let oldest = self.count - newest;
         let id = |index: usize| {
             self.owner
-                .conversation_id(index.wrapping_mul(7_919) % self.count)
+                .conversation_id(oldest + index.wrapping_mul(7_919) % newest)
         };
         let list = |list: usize| {
             (0..BULK)
@@ -366,6 +388,7 @@ impl Run<'_> {
         let indexes: Range<usize> = self.open_from..self.open_from + count;
         self.open_from = indexes.end;
         rows::open(self.database, &self.owner, indexes.clone());
+        self.database.flush();
         indexes.map(|index| self.callback(index)).collect()
     }
 
