@@ -16,6 +16,8 @@ use crate::store::{Others, Store, StoreError};
 
 /// How often an instance says that it lives.
 pub const BEAT_EVERY: Duration = Duration::from_secs(2);
+/// How long a request waits for what is counted over all instances before its own counts by itself.
+pub const COUNT_PATIENCE: Duration = Duration::from_secs(1);
 /// After so many looks in a row that found nobody an instance is alone.
 pub const LOOKS_TO_BE_ALONE: u32 = 6;
 

@@ -10,7 +10,8 @@ use askama::Template;
 use super::Console;
 use super::accounts::{self, Choice};
 use super::form::Form;
-use super::page::{Frame, Notice, Section, page, page_with, redirect, redirect_with};
+use super::notice::Notice;
+use super::page::{Frame, Section, page, page_with, redirect, redirect_with};
 use super::text::{self, Time};
 use super::viewer::Viewer;
 use crate::domain::clock::Instant;
@@ -21,7 +22,7 @@ use crate::domain::partner::Scope;
 use crate::domain::status_update::Balance;
 use crate::domain::transaction::Kind;
 use crate::http::{ApiError, State};
-use crate::providers::payment_provider::BalanceAnswer;
+use crate::providers::answer::BalanceAnswer;
 
 /// How long an answer of M-Pesa's is waited for.
 pub const PATIENCE: chrono::Duration = chrono::Duration::minutes(2);

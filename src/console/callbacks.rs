@@ -6,7 +6,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::Console;
-use super::page::{Frame, Notice, Section, page, redirect_with};
+use super::notice::Notice;
+use super::page::{Frame, Section, page, redirect_with};
 use super::rows;
 use super::story::{self, Callback};
 use super::text;

@@ -7,7 +7,8 @@ use askama::Template;
 
 use super::Console;
 use super::form::Form;
-use super::page::{Frame, Notice, Section, page};
+use super::notice::Notice;
+use super::page::{Frame, Section, page};
 use super::story::{Attempt, attempts, state_name};
 use super::text::{self, Time};
 use super::viewer::Viewer;

@@ -15,7 +15,8 @@ use askama::Template;
 
 use super::compress::compress;
 use super::form::Form;
-use super::page::{Frame, Notice, page_with, redirect};
+use super::notice::Notice;
+use super::page::{Frame, page_with, redirect};
 use super::viewer::{Viewer, Who};
 use super::{Console, SIGN_IN, forgery_token};
 use crate::domain::partner::Partner;

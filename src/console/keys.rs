@@ -9,7 +9,8 @@ use askama::Template;
 
 use super::Console;
 use super::form::{Complaint, Form};
-use super::page::{Frame, Notice, Section, page_with, redirect_with};
+use super::notice::Notice;
+use super::page::{Frame, Section, page_with, redirect_with};
 use super::text::Time;
 use super::viewer::Viewer;
 use super::webhooks::show_secret;

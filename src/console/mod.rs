@@ -19,6 +19,7 @@ mod form;
 mod guard;
 mod health;
 mod keys;
+mod notice;
 mod overview;
 mod page;
 mod partners;

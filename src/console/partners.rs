@@ -5,7 +5,8 @@ use actix_web::web::Data;
 use askama::Template;
 
 use super::form::Form;
-use super::page::{Frame, Notice, Section, page, redirect_with};
+use super::notice::Notice;
+use super::page::{Frame, Section, page, redirect_with};
 use super::viewer::Viewer;
 use super::{Console, HOME};
 use crate::domain::partner::Partner;

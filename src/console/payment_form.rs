@@ -15,7 +15,7 @@ use crate::domain::search::BulkLookup;
 use crate::domain::transaction::{Kind, Provider};
 use crate::http::{ApiError, Fields, State, payment_order, start_payment};
 use crate::payments::Order;
-use crate::providers::payment_provider::Reply;
+use crate::providers::answer::Reply;
 
 /// A form: what it can order, one kind a provider, and its fields besides the account, the number and the amount.
 pub struct PaymentForm {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
-use super::page::Notice;
+use super::notice::Notice;
 use crate::domain::identity::{KeyId, PartnerId, TransactionId};
 use crate::domain::partner::{ApiKey, Partner, Scope};
 use crate::http::{ApiError, ErrorCode};

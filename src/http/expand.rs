@@ -4,13 +4,12 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::Duration;
-use serde::Serialize;
 
 use super::State;
 use super::error::ApiError;
 use super::polling::next_poll_after_ms;
 use super::request::{Fields, Query, quote};
-use super::wire::TransactionBody;
+use super::wire::{DisplayBody, TransactionBody};
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::timeline::TimelineEntry;
@@ -75,16 +74,6 @@ impl Expand {
         }
         Some(expand)
     }
-}
-
-/// The texts of one transaction.
-#[derive(Debug, Serialize)]
-pub struct DisplayBody<'a> {
-    en: &'a str,
-    sw: &'a str,
-    r#final: bool,
-    safe_to_retry: bool,
-    next_poll_after_ms: Option<u64>,
 }
 
 /// What stands beside the transactions of a page.

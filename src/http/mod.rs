@@ -24,6 +24,7 @@ mod payments;
 mod places;
 mod polling;
 mod rate_limit;
+mod rendered;
 mod request;
 mod screen;
 mod shared_limit;

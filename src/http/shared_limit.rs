@@ -20,9 +20,7 @@ use super::error::ApiError;
 use super::rate_limit::{Bucket, Quota};
 use crate::domain::allowance::{Allowance, Caller, Standing};
 use crate::domain::identity::KeyId;
-
-/// How long a request waits for the count of all instances before this one counts by itself.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+use crate::instances::COUNT_PATIENCE;
 
 /// Marks a request that this process does not count by itself.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +85,7 @@ impl Quota {
         let name = self.bucket.name();
         let caller = Caller::Key(key);
         let asked = state.store.take_allowance(caller, name, self.allowance);
-        let (allowance, standing) = match tokio::time::timeout(PATIENCE, asked).await {
+        let (allowance, standing) = match tokio::time::timeout(COUNT_PATIENCE, asked).await {
             Ok(Ok(standing)) => (self.allowance, standing),
             _ => {
                 let part = self.allowance.part(state.instances.count());

@@ -10,10 +10,10 @@ use tokio::time::Instant as Moment;
 
 use super::State;
 use super::error::ApiError;
+use super::rendered::Rendered;
 use super::request::{Query, quote};
 use super::stream::Frames;
 use super::together::Together;
-use super::transaction_status::Rendered;
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::msisdn::{Country, MsisdnInput};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, ContentType, ETAG, LINK};
-use actix_web::web::{Bytes, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use tokio::time::{Instant as Moment, sleep_until};
@@ -17,11 +17,11 @@ use super::conditional::{Known, entity_tag};
 use super::deadline::{Deadline, end_of_wait, in_time};
 use super::error::ApiError;
 use super::expand::{self, Expand, Expansion};
+use super::rendered::Rendered;
 use super::request::Query;
 use super::status_search::{self, News, Until, encode_cursor};
 use super::wait;
 use super::wire::{Decimal, PartnerBody, Timestamp, TransactionBody};
-use crate::domain::clock::Instant;
 use crate::domain::money::Currency;
 use crate::domain::partner::Partner;
 use crate::domain::search::{Position, Search};
@@ -165,33 +165,6 @@ const STATUS_DEFINITIONS: StatusDefinitions = StatusDefinitions {
     success: "Transaction completed successfully",
     failed: "Transaction failed",
 };
-
-/// An answer as everybody gets it who asked the same.
-pub struct Rendered {
-    body: Bytes,
-    entity_tag: String,
-    link: Option<String>,
-}
-
-impl Rendered {
-    /// Ends a written answer with the time, which is no part of its tag.
-    fn new(
-        mut body: Vec<u8>,
-        entity_tag: String,
-        now: Instant,
-        link: Option<String>,
-    ) -> Result<Self, serde_json::Error> {
-        body.pop();
-        body.extend_from_slice(b",\"timestamp\":");
-        serde_json::to_writer(&mut body, &Timestamp(now))?;
-        body.push(b'}');
-        Ok(Self {
-            body: body.into(),
-            entity_tag,
-            link,
-        })
-    }
-}
 
 /// The handler.
 ///

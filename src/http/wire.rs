@@ -6,7 +6,6 @@ use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::expand::DisplayBody;
 use crate::domain::clock::Instant;
 use crate::domain::money::Amount;
 use crate::domain::partner::Partner;
@@ -85,6 +84,16 @@ pub struct TransactionBody<'a> {
     display: Option<DisplayBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeline: Option<Vec<TimelineBody<'a>>>,
+}
+
+/// The texts of one transaction.
+#[derive(Debug, Serialize)]
+pub struct DisplayBody<'a> {
+    pub en: &'a str,
+    pub sw: &'a str,
+    pub r#final: bool,
+    pub safe_to_retry: bool,
+    pub next_poll_after_ms: Option<u64>,
 }
 
 /// Shows no phone number.

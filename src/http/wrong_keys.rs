@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::State;
 use super::error::ApiError;
 use super::places::{Places, network};
-use super::shared_limit::PATIENCE;
 use crate::domain::allowance::{Allowance, Caller, Standing};
+use crate::instances::COUNT_PATIENCE;
 
 /// Wrong keys from one address: this many at once, refilled at that rate a minute.
 pub const FAILED_KEYS_PER_MINUTE: u32 = 20;
@@ -79,7 +79,7 @@ impl WrongKeys {
         if let Some(allowance) = self.allowance.filter(|_| taken.is_shared) {
             let caller = Caller::Address(address);
             let told = state.store.give_allowance_back(caller, BUCKET, allowance);
-            if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, told).await {
+            if let Ok(Err(error)) = tokio::time::timeout(COUNT_PATIENCE, told).await {
                 tracing::debug!(%error, "a place among wrong keys was not given back");
             }
         }
@@ -90,7 +90,7 @@ impl WrongKeys {
 async fn count(state: &State, address: IpAddr, allowance: Allowance) -> Option<Standing> {
     let caller = Caller::Address(address);
     let asked = state.store.take_allowance(caller, BUCKET, allowance);
-    tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()
+    tokio::time::timeout(COUNT_PATIENCE, asked).await.ok()?.ok()
 }
 
 #[cfg(test)]

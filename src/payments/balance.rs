@@ -7,7 +7,7 @@ use super::{PayError, Payments};
 use crate::domain::enquiry::{Enquiry, EnquiryAnswer, Told};
 use crate::domain::identity::{AccountId, EnquiryId, PartnerId};
 use crate::domain::transaction::Provider;
-use crate::providers::payment_provider::{BalanceAnswer, NoAnswer, Refusal};
+use crate::providers::answer::{BalanceAnswer, NoAnswer, Refusal};
 
 impl Payments {
     /// Asks what is on an account of the partner's, by its id, else the only one at this provider. `asked_by` is the actor

@@ -7,9 +7,8 @@ use super::order::Order;
 use crate::domain::ledger::Word;
 use crate::domain::payment::CallAnswer;
 use crate::domain::transaction::{Kind, ProviderIds};
-use crate::providers::payment_provider::{
-    Collection, Outcome, PayOut, Refusal, Reply, ReversalRequest, Unsupported,
-};
+use crate::providers::answer::{Outcome, Refusal, Reply, Unsupported};
+use crate::providers::payment_provider::{Collection, PayOut, ReversalRequest};
 
 /// Sends the payment whose intent is committed with these ids of our own choice.
 pub(super) async fn send(order: &Order, connected: &Connected, ids: &ProviderIds) -> Outcome {

@@ -10,8 +10,9 @@ use crate::domain::account::Account;
 use crate::domain::clock::Clock;
 use crate::domain::transaction::Provider;
 use crate::providers;
+use crate::providers::answer::TokenError;
 use crate::providers::client::HttpClient;
-use crate::providers::payment_provider::{Setup, TokenError};
+use crate::providers::payment_provider::Setup;
 use crate::settings::Settings;
 use crate::vault::Vault;
 

@@ -8,7 +8,7 @@ use reqwest::{Method, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::payment_provider::NoAnswer;
+use super::answer::NoAnswer;
 
 /// How long a connection to a provider may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

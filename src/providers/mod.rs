@@ -3,6 +3,7 @@
 //! what comes of the news, is for others to say.
 
 mod amount;
+pub mod answer;
 pub mod catalogue;
 pub mod clickpesa;
 pub mod client;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
-use super::payment_provider::TokenError;
+use super::answer::TokenError;
 use crate::domain::clock::Instant;
 
 /// How long one process may fetch while the others wait: a little more than a call may take.
@@ -160,7 +160,7 @@ mod tests {
 
     use super::*;
     use crate::domain::clock::{Clock, SystemClock};
-    use crate::providers::payment_provider::NoAnswer;
+    use crate::providers::answer::NoAnswer;
 
     fn good(value: &str, until: Instant) -> Token {
         Token {

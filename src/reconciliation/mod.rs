@@ -24,7 +24,7 @@ use crate::domain::identity::{AccountId, PartnerId, TransactionId};
 use crate::domain::ledger::Word;
 use crate::domain::status::Status;
 use crate::domain::transaction::{Provider, Transaction};
-use crate::providers::payment_provider::Answer;
+use crate::providers::answer::Answer;
 use crate::store::{Store, StoreError};
 
 use leases::Leases;

@@ -11,9 +11,8 @@ use crate::domain::clock::Instant;
 use crate::domain::identity::AccountId;
 use crate::domain::ledger::Word;
 use crate::domain::transaction::Transaction;
-use crate::providers::payment_provider::{
-    Answer, CallbackBase, NoAnswer, PaymentProvider, Question, Refusal,
-};
+use crate::providers::answer::{Answer, NoAnswer, Refusal};
+use crate::providers::payment_provider::{CallbackBase, PaymentProvider, Question};
 use crate::store::StoreError;
 
 /// How long a question may take in all, a new token and a repeat included; then it counts as not answered.

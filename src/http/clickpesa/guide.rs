@@ -18,7 +18,7 @@ use crate::http::payments::{fields, pay, status};
 use crate::http::request::{Fields, Query, json_object, missing};
 use crate::http::transactions::unknown;
 use crate::payments::{Order, Settled};
-use crate::providers::payment_provider::Reply;
+use crate::providers::answer::Reply;
 use crate::webhooks::{Secret, address_guard};
 
 const FIELDS: [&str; 8] = [

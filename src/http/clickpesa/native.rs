@@ -19,7 +19,7 @@ use crate::http::payments::{fields, pay, status};
 use crate::http::request::{Fields, Query, json_object, quote};
 use crate::http::transactions::unknown;
 use crate::payments::{Order, Settled};
-use crate::providers::payment_provider::{BalanceAnswer, Reply};
+use crate::providers::answer::{BalanceAnswer, Reply};
 
 const FIELDS: [&str; 6] = [
     "amount",

@@ -14,7 +14,7 @@ use crate::http::error::{ApiError, Words};
 use crate::http::payments::{fields, reversal};
 use crate::http::request::{Query, json_object};
 use crate::payments::PayError;
-use crate::providers::payment_provider::{Answer, BalanceAnswer, Reply};
+use crate::providers::answer::{Answer, BalanceAnswer, Reply};
 
 /// POST `balance`: M-Pesa answers at the callback address; `balance/latest` has it then.
 ///

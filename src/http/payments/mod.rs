@@ -17,7 +17,8 @@ use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::status::Status;
 use crate::domain::transaction::{Kind, Provider};
 use crate::payments::{Order, PayError, Settled};
-use crate::providers::payment_provider::{Purpose, Unsupported};
+use crate::providers::answer::Unsupported;
+use crate::providers::payment_provider::Purpose;
 
 const FIELDS: [&str; 19] = [
     "provider",

@@ -7,7 +7,7 @@ use crate::http::error::{ApiError, Words};
 use crate::http::transactions::refused;
 use crate::payments::accounts::AccountError;
 use crate::payments::{PayError, Settled};
-use crate::providers::payment_provider::{NoAnswer, Refusal};
+use crate::providers::answer::{NoAnswer, Refusal};
 
 impl From<PayError> for ApiError {
     fn from(error: PayError) -> Self {

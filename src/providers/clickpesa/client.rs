@@ -16,10 +16,11 @@ use crate::domain::clock::Clock;
 use crate::domain::identity::{EnquiryId, TransactionId};
 use crate::domain::status_update::Api;
 use crate::domain::transaction::{Kind, Provider, ProviderIds};
+use crate::providers::answer::{Answer, BalanceAnswer, Outcome, Reply, TokenError, Unsupported};
 use crate::providers::client::{Call, HttpClient};
 use crate::providers::payment_provider::{
-    Answer, BalanceAnswer, CallbackBase, Collection, CredentialsError, Outcome, PayOut,
-    PaymentProvider, Question, Reply, ReversalRequest, Setup, TokenError, Unsupported,
+    CallbackBase, Collection, CredentialsError, PayOut, PaymentProvider, Question, ReversalRequest,
+    Setup,
 };
 use crate::providers::token::{Token, TokenCache};
 

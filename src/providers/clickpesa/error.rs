@@ -4,11 +4,11 @@
 use serde_json::Value;
 
 use crate::domain::msisdn::Msisdn;
-use crate::providers::client::Heard;
-use crate::providers::json;
-use crate::providers::payment_provider::{
+use crate::providers::answer::{
     Answer, BalanceAnswer, NoAnswer, Outcome, Refusal, Reply, TokenError,
 };
+use crate::providers::client::Heard;
+use crate::providers::json;
 
 /// Refusals that say "not now": the pause between payouts (reported: HTTP 400, about a minute) and an empty account.
 const NOT_NOW: [&str; 2] = ["retry after", "insufficient balance"];

@@ -12,8 +12,9 @@ use crate::domain::identity::TransactionId;
 use crate::domain::money::Amount;
 use crate::domain::status_update::{Api, Balance, ResultClass, StatusUpdate};
 use crate::domain::transaction::ProviderIds;
+use crate::providers::answer::{Acceptance, Answer, Refusal};
 use crate::providers::json as read;
-use crate::providers::payment_provider::{Acceptance, Answer, Collection, PayOut, Refusal};
+use crate::providers::payment_provider::{Collection, PayOut};
 
 /// A request for a prompt on the customer's phone.
 pub(super) fn collection(request: &Collection, reference: &str) -> Value {

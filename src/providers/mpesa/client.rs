@@ -19,12 +19,14 @@ use super::outcome::{self, Trouble, unusable, wordless};
 use crate::domain::clock::Clock;
 use crate::domain::identity::{EnquiryId, TransactionId};
 use crate::domain::transaction::{Kind, Provider, ProviderIds};
+use crate::providers::answer::{
+    Acceptance, Answer, BalanceAnswer, NoAnswer, Outcome, Reply, TokenError, Unsupported,
+};
 use crate::providers::client::{Call, HttpClient};
 use crate::providers::json;
 use crate::providers::payment_provider::{
-    Acceptance, Answer, BalanceAnswer, CallbackBase, Collection, CredentialsError, NoAnswer,
-    Outcome, PayOut, PaymentProvider, Question, Reply, ReversalRequest, Setup, TokenError,
-    Unsupported,
+    CallbackBase, Collection, CredentialsError, PayOut, PaymentProvider, Question, ReversalRequest,
+    Setup,
 };
 use crate::providers::token::{Token, TokenCache};
 

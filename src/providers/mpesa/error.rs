@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use crate::domain::msisdn::Msisdn;
+use crate::providers::answer::{NoAnswer, Refusal};
 use crate::providers::json;
-use crate::providers::payment_provider::{NoAnswer, Refusal};
 
 /// What kind of call an error answers: the same words mean different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,9 +14,10 @@ use crate::domain::identity::{EnquiryId, TransactionId};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::status_update::{Api, CallbackKind, Correlation, ResultClass, StatusUpdate};
 use crate::domain::transaction::ProviderIds;
+use crate::providers::answer::Acceptance;
 use crate::providers::json;
 use crate::providers::payment_provider::{
-    Acceptance, CallbackBase, Collection, PayOut, Purpose, Question, ReversalRequest,
+    CallbackBase, Collection, PayOut, Purpose, Question, ReversalRequest,
 };
 
 /// For a till; everything else is a paybill.

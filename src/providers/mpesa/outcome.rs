@@ -5,10 +5,8 @@ use serde_json::Value;
 
 use super::error::{self, Failure, Meaning};
 use crate::domain::transaction::ProviderIds;
+use crate::providers::answer::{Acceptance, Answer, NoAnswer, Outcome, Refusal, TokenError};
 use crate::providers::client::Heard;
-use crate::providers::payment_provider::{
-    Acceptance, Answer, NoAnswer, Outcome, Refusal, TokenError,
-};
 
 /// Why a call has no answer to read.
 pub(super) enum Trouble {

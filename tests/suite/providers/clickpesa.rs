@@ -12,11 +12,14 @@ use ussd_status::domain::money::{Amount, Currency};
 use ussd_status::domain::msisdn::Msisdn;
 use ussd_status::domain::status_update::{Payer, ResultClass, StatusUpdate};
 use ussd_status::domain::transaction::{Kind, Provider, ProviderIds};
+use ussd_status::providers::answer::{
+    Acceptance, Answer, BalanceAnswer, Outcome, Refusal, Reply, TokenError,
+};
 use ussd_status::providers::clickpesa::client::{Client, TOKEN_LIFETIME};
 use ussd_status::providers::client::HttpClient;
 use ussd_status::providers::payment_provider::{
-    Acceptance, Answer, BalanceAnswer, CallbackBase, Collection, CredentialsError, Outcome, PayOut,
-    PaymentProvider, Purpose, Question, Refusal, Reply, ReversalRequest, Setup, TokenError,
+    CallbackBase, Collection, CredentialsError, PayOut, PaymentProvider, Purpose, Question,
+    ReversalRequest, Setup,
 };
 use ussd_status::simulator::{Application, RunningSimulator, Simulator, SimulatorSettings};
 

@@ -8,9 +8,11 @@ use tokio::sync::Semaphore;
 use ussd_status::domain::identity::{AccountId, EnquiryId, PartnerId, TransactionId};
 use ussd_status::domain::status_update::{ResultClass, StatusUpdate};
 use ussd_status::domain::transaction::{Kind, Provider, ProviderIds, Transaction};
+use ussd_status::providers::answer::{
+    Answer, BalanceAnswer, NoAnswer, Outcome, Refusal, Reply, TokenError, Unsupported,
+};
 use ussd_status::providers::payment_provider::{
-    Answer, BalanceAnswer, CallbackBase, Collection, NoAnswer, Outcome, PayOut, PaymentProvider,
-    Question, Refusal, Reply, ReversalRequest, TokenError, Unsupported,
+    CallbackBase, Collection, PayOut, PaymentProvider, Question, ReversalRequest,
 };
 use ussd_status::reconciliation::{Line, Lines, NoLine};
 

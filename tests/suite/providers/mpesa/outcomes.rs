@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use ussd_status::providers::payment_provider::{
-    NoAnswer, Outcome, PaymentProvider as _, Refusal, Reply,
-};
+use ussd_status::providers::answer::{NoAnswer, Outcome, Refusal, Reply};
+use ussd_status::providers::payment_provider::PaymentProvider as _;
 
 use super::daraja::{Daraja, Say, accepted, error};
 use super::*;

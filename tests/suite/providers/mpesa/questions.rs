@@ -1,7 +1,8 @@
 //! What the answers to questions say of a payment.
 
 use ussd_status::domain::status_update::{Api, ResultClass, StatusUpdate};
-use ussd_status::providers::payment_provider::{Answer, BalanceAnswer, PaymentProvider as _};
+use ussd_status::providers::answer::{Answer, BalanceAnswer};
+use ussd_status::providers::payment_provider::PaymentProvider as _;
 
 use super::daraja::{Daraja, Say, error};
 use super::*;

@@ -5,9 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use ussd_status::domain::money::{Amount, Currency};
 use ussd_status::domain::transaction::{Kind, ProviderIds};
-use ussd_status::providers::payment_provider::{
-    Answer, BalanceAnswer, Outcome, PaymentProvider as _, Purpose, Reply, Unsupported,
-};
+use ussd_status::providers::answer::{Answer, BalanceAnswer, Outcome, Reply, Unsupported};
+use ussd_status::providers::payment_provider::{PaymentProvider as _, Purpose};
 
 use super::daraja::Daraja;
 use super::*;

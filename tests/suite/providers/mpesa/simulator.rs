@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use ussd_status::domain::status_update::ResultClass;
-use ussd_status::providers::payment_provider::{
-    Answer, BalanceAnswer, Outcome, PaymentProvider as _,
-};
+use ussd_status::providers::answer::{Answer, BalanceAnswer, Outcome};
+use ussd_status::providers::payment_provider::PaymentProvider as _;
 use ussd_status::simulator::{RunningSimulator, Simulator, SimulatorSettings};
 
 use super::*;

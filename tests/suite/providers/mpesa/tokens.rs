@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use ussd_status::domain::clock::ManualClock;
-use ussd_status::providers::payment_provider::{Outcome, PaymentProvider as _, TokenError};
+use ussd_status::providers::answer::{Outcome, TokenError};
+use ussd_status::providers::payment_provider::PaymentProvider as _;
 
 use super::daraja::{Daraja, Say, error};
 use super::*;
