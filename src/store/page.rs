@@ -2,7 +2,9 @@
 
 use std::cmp::Reverse;
 
-use super::rows::{FiguresRow, FiguresSql, ListingRow, ListingSql, TransactionRow, TransactionSql};
+use super::rows::transactions::{
+    FiguresRow, FiguresSql, ListingRow, ListingSql, TransactionRow, TransactionSql,
+};
 use super::search_sql::transaction_columns;
 use super::statement::{Bind, Selecting, Statement};
 use super::{Listing, StoreError};

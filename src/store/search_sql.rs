@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::columns::{At, Id};
 use super::dialect::{Dialect, Type};
 use super::page::{Page, bound};
-use super::rows::{TRANSACTION_COLUMNS, TransactionSql};
+use super::rows::transactions::{TRANSACTION_COLUMNS, TransactionSql};
 use super::statement::{Bind, Selecting, Statement};
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};

@@ -26,7 +26,7 @@ use super::ledger::commit::{self, CommitFailure};
 use super::ledger::working_set::{Loaded, transaction_lookups};
 use super::ledger::{load as lookup, write};
 use super::page::Page;
-use super::rows::{FiguresRow, TransactionRow};
+use super::rows::transactions::{FiguresRow, TransactionRow};
 use super::sqlite_threads::{Place, Readers, run_on_own_thread};
 use super::statement::Statement;
 use super::{CommitNotice, StoreError, StoreSettings};

@@ -13,9 +13,10 @@ use crate::domain::transaction::Transaction;
 use crate::store::StoreError;
 use crate::store::dialect::Dialect;
 use crate::store::news_codec;
-use crate::store::rows::{
-    EndpointFactsRow, HeadRow, TransactionRow, TransactionSql, UnnamedRow, WaitingRow, event_types,
-};
+use crate::store::rows::endpoints::event_types;
+use crate::store::rows::events::HeadRow;
+use crate::store::rows::ledger::{EndpointFactsRow, UnnamedRow, WaitingRow};
+use crate::store::rows::transactions::{TransactionRow, TransactionSql};
 use crate::store::statement::{Selecting, Statement};
 
 /// What a batch's lookups returned.

@@ -13,7 +13,7 @@ use crate::domain::ledger::{Changed, Changes};
 use crate::domain::status::Status;
 use crate::domain::transaction::{IdField, Transaction};
 use crate::store::dialect::{Dialect, Type};
-use crate::store::rows::TRANSACTION_COLUMNS;
+use crate::store::rows::transactions::TRANSACTION_COLUMNS;
 use crate::store::search_sql::{day_end, hour_end, minute_end};
 use crate::store::statement::Statement;
 

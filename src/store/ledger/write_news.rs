@@ -15,8 +15,8 @@ use crate::domain::status::Status;
 use crate::domain::status_update::News;
 use crate::domain::timeline::TimelineEntry;
 use crate::store::dialect::Type;
-use crate::store::enquiry_rows::told_as_text;
 use crate::store::news_codec;
+use crate::store::rows::enquiries::told_as_text;
 
 /// News that its transaction's last line tells already adds none.
 const UNLESS_LAST_SAID_SO: &str = "AND NOT EXISTS (SELECT 1 FROM transaction_events e \

@@ -13,8 +13,8 @@ use crate::domain::inbox::InboxRecord;
 use crate::domain::operator::{Operator, SESSION_ABSOLUTE, SESSION_IDLE, Session, SessionOwner};
 use crate::domain::overview::{Figures, Span, Waiting};
 use crate::store::columns::{At, Id};
-use crate::store::console_rows::{OperatorRow, SessionRow};
-use crate::store::rows::{KeyRow, PartnerRow};
+use crate::store::rows::console::{OperatorRow, SessionRow};
+use crate::store::rows::partners::{KeyRow, PartnerRow};
 use crate::store::schema::{api_keys, operators, partners, sessions};
 use crate::store::{Audit, ConsoleStore, HOUSEKEEPING_BATCH, KeyHolder, SessionHolder, StoreError};
 

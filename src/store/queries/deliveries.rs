@@ -11,8 +11,8 @@ use crate::domain::clock::Instant;
 use crate::domain::delivery::{Attempt, AttemptVerdict, ClaimedDelivery, LEASE, ORDER_PATIENCE};
 use crate::domain::identity::EndpointId;
 use crate::store::columns::At;
-use crate::store::delivery_rows::{ClaimedEventRow, ClaimedNoticeRow, LeasedRow};
 use crate::store::dialect::{Dialect, Type};
+use crate::store::rows::deliveries::{ClaimedEventRow, ClaimedNoticeRow, LeasedRow};
 use crate::store::statement::{Bind, Statement};
 use crate::store::{Capacity, StoreError};
 

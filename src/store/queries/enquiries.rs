@@ -9,8 +9,8 @@ use crate::domain::identity::{EnquiryId, PartnerId};
 use crate::domain::status_update::Balance;
 use crate::store::StoreError;
 use crate::store::columns::{At, Id};
-use crate::store::enquiry_rows::{EnquiryRow, told_as_text};
-use crate::store::oversight_rows::AccountBalanceRow;
+use crate::store::rows::enquiries::{EnquiryRow, told_as_text};
+use crate::store::rows::oversight::AccountBalanceRow;
 use crate::store::schema::{balance_enquiries as enquiries, balances};
 use crate::store::statement::{Bind, Statement};
 

@@ -31,7 +31,7 @@ use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, new_uuid};
 use crate::store::Audit;
 use crate::store::columns::{At, Id};
-use crate::store::rows::AuditRow;
+use crate::store::rows::partners::AuditRow;
 use crate::store::schema::audit_log;
 use crate::store::statement::Statement;
 

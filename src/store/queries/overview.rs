@@ -13,7 +13,7 @@ use crate::domain::overview::{
 };
 use crate::store::StoreError;
 use crate::store::columns::{At, Id};
-use crate::store::console_rows::{
+use crate::store::rows::console::{
     AgesRow, CountedRow, GroupRow, NewestRow, ShareRow, WaitingRow, counted, group, newest,
 };
 use crate::store::search_sql::{day_end, hour_end};

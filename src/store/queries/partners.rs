@@ -8,7 +8,7 @@ use crate::domain::clock::Instant;
 use crate::domain::identity::{KeyId, PartnerId};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::store::columns::{At, Id};
-use crate::store::rows::{KeyRow, PartnerRow};
+use crate::store::rows::partners::{KeyRow, PartnerRow};
 use crate::store::schema::{api_keys, feed_heads, partners};
 use crate::store::{Audit, KeyHolder, StoreError};
 

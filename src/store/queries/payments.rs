@@ -16,7 +16,9 @@ use crate::store::StoreError;
 use crate::store::columns::{At, Id};
 use crate::store::dialect::{Dialect, Type};
 use crate::store::ledger::load;
-use crate::store::rows::{IdRow, PaymentRow, StuckRow, TransactionRow, TransactionSql};
+use crate::store::rows::IdRow;
+use crate::store::rows::payments::PaymentRow;
+use crate::store::rows::transactions::{StuckRow, TransactionRow, TransactionSql};
 use crate::store::schema::payments;
 use crate::store::statement::{Bind, Statement};
 

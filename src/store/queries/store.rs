@@ -38,10 +38,12 @@ use crate::store::dialect::Dialect;
 use crate::store::ledger::load;
 use crate::store::ledger::working_set::kept;
 use crate::store::page::listing;
-use crate::store::rows::{
-    BacklogRow, DueEndpointRow, EventRow, HeadRow, IdRow, InstantRow, OthersRow, PartnerIdRow,
-    StandingRow, TimelineRow, TransactionRow, TransactionSql, UnclaimedRow,
-};
+use crate::store::rows::endpoints::DueEndpointRow;
+use crate::store::rows::events::{EventRow, HeadRow, TimelineRow};
+use crate::store::rows::instances::{OthersRow, StandingRow};
+use crate::store::rows::ledger::UnclaimedRow;
+use crate::store::rows::transactions::{TransactionRow, TransactionSql};
+use crate::store::rows::{BacklogRow, IdRow, InstantRow, PartnerIdRow};
 use crate::store::story_sql::{CompletionRow, TimelineOfRow};
 use crate::store::{
     Audit, Backlog, BulkFound, Capacity, CommitNotice, EventPage, KeyHolder, Listing, Others,

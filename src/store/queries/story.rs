@@ -12,8 +12,8 @@ use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::inbox::InboxRecord;
 use crate::store::StoreError;
 use crate::store::columns::Id;
-use crate::store::console_rows::InboxRow;
-use crate::store::delivery_rows::DeliveryRow;
+use crate::store::rows::console::InboxRow;
+use crate::store::rows::deliveries::DeliveryRow;
 use crate::store::schema::{callbacks, endpoints, transaction_events};
 use crate::store::statement::{Bind, Statement};
 

@@ -3,12 +3,12 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
-use super::columns::{At, Id, IdSql, InstantSql};
-use super::schema;
 use crate::domain::identity::{AccountId, AuditId, EndpointId, PartnerId};
 use crate::domain::money::Amount;
 use crate::domain::oversight::{AuditRecord, EndpointBacklog};
 use crate::domain::status_update::Balance;
+use crate::store::columns::{At, Id, IdSql, InstantSql};
+use crate::store::schema;
 
 /// A line of the audit log, as it is read.
 #[derive(Queryable, Selectable)]

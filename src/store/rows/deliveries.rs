@@ -6,15 +6,16 @@ use std::str::FromStr;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
 
-use super::StoreError;
-use super::columns::{At, Id, IdSql, InstantSql};
-use super::notice_codec;
-use super::rows::{EventRow, previous_secret};
-use super::schema;
+use super::endpoints::previous_secret;
+use super::events::EventRow;
 use crate::domain::delivery::{ClaimedDelivery, Endpoint, Message, Pace};
 use crate::domain::delivery_record::{AttemptRecord, DeliveryRecord, DeliveryState};
 use crate::domain::identity::{DeliveryId, EndpointId, NoticeId, PartnerId, TransactionId};
 use crate::domain::timeline::StatusEvent;
+use crate::store::StoreError;
+use crate::store::columns::{At, Id, IdSql, InstantSql};
+use crate::store::notice_codec;
+use crate::store::schema;
 
 /// A delivery that a lease was just taken on.
 #[derive(QueryableByName, Debug)]

@@ -4,13 +4,13 @@
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
-use super::columns::{At, Id};
-use super::schema;
 use crate::domain::enquiry::{Enquiry, EnquiryAnswer, Told};
 use crate::domain::identity::{AccountId, EnquiryId, PartnerId};
 use crate::domain::money::Amount;
 use crate::domain::status_update::Balance;
+use crate::store::StoreError;
+use crate::store::columns::{At, Id};
+use crate::store::schema;
 
 /// A question.
 #[derive(Queryable, Selectable, Insertable)]

@@ -3,10 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
-use super::StoreError;
-use super::columns::{At, Id, IdSql, InstantSql};
-use super::rows::word;
-use super::schema;
+use super::word;
 use crate::domain::clock::Instant;
 use crate::domain::identity::{AccountId, CallbackId, KeyId, OperatorId, PartnerId, TransactionId};
 use crate::domain::inbox::InboxRecord;
@@ -15,6 +12,9 @@ use crate::domain::operator::{Operator, Session, SessionOwner};
 use crate::domain::overview::Group;
 use crate::domain::status::Status;
 use crate::domain::transaction::Provider;
+use crate::store::StoreError;
+use crate::store::columns::{At, Id, IdSql, InstantSql};
+use crate::store::schema;
 
 /// An operator.
 #[derive(Queryable, Selectable, Insertable)]
