@@ -9,11 +9,12 @@
 //!   with its bodies, its result codes, its client; `providers::catalogue` says what results mean to the customer, in
 //!   English and Swahili. A new provider is a folder here, its line in `providers::folder` and
 //!   a word in `domain::transaction::Provider`. Imports `domain`.
-//! - [`store`] remembers. The traits are in `store/mod.rs`; `sqlite.rs` and `postgres.rs` are the two adapters;
-//!   `store/queries` is ordinary Diesel, written once and compiled for each; `search_sql.rs` and `store/ledger` are the
-//!   hot paths as text that both databases understand (`statement.rs` keeps them prepared, `dialect.rs` holds the few
-//!   words in which they differ). `store::copy` moves a SQLite file to PostgreSQL, `store::backup` copies one, and
-//!   `store::upkeep` is what an operator does to all rows. Imports `domain`.
+//! - [`store`] remembers. The traits are in `store/seam`, one a subject; `sqlite.rs` and `postgres.rs` are the two
+//!   adapters; `store/queries` is ordinary Diesel, written once and compiled for each, a trait's methods beside their
+//!   queries; `store/rows` says what rows mean. `search_sql.rs` and `store/ledger` are the hot paths as text that both
+//!   databases understand (`statement.rs` keeps them prepared, `dialect.rs` holds the few words in which they differ).
+//!   `store::copy` moves a SQLite file to PostgreSQL, `store::backup` copies one, [`store::Upkeep`] is what an operator
+//!   does to all rows. Imports `domain`.
 //! - [`feed`] says what just changed to whoever waits for it. Imports `domain` and the traits of `store`.
 //! - [`instances`] knows who else works on this database: what is done once, and how the rest is shared out. Imports
 //!   `domain` and the traits of `store`.

@@ -1,22 +1,83 @@
-//! Provider accounts, balances and webhook endpoints.
+//! Provider accounts and their balances.
 
+use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 
-use super::{Conn, insert_audit};
+use super::store::on;
+use super::{Adapter, Conn, insert_audit, tokens};
 use crate::domain::account::Account;
 use crate::domain::clock::Instant;
-use crate::domain::delivery::Endpoint;
-use crate::domain::identity::{AccountId, EndpointId, PartnerId};
+use crate::domain::identity::{AccountId, PartnerId};
 use crate::domain::money::Amount;
 use crate::domain::status_update::Balance;
 use crate::domain::transaction::Provider;
 use crate::store::columns::{At, Id};
 use crate::store::rows::accounts::{AccountRow, BalanceRow};
-use crate::store::rows::endpoints::EndpointRow;
-use crate::store::schema::{balances, deliveries, endpoints, provider_accounts as accounts};
-use crate::store::statement::{Bind, Statement};
-use crate::store::{Audit, StoreError};
+use crate::store::schema::{balances, provider_accounts as accounts};
+use crate::store::{AccountStore, Audit, SealedToken, StoreError};
+
+#[async_trait]
+impl AccountStore for Adapter {
+    async fn find_account_by_token(&self, token: String) -> Result<Option<Account>, StoreError> {
+        on!(self.reader, find_account_by_token(token))
+    }
+
+    async fn list_accounts(&self, partner: Option<PartnerId>) -> Result<Vec<Account>, StoreError> {
+        on!(self.reader, list_accounts(partner))
+    }
+
+    async fn list_provider_accounts(
+        &self,
+        provider: Provider,
+        limit: i64,
+    ) -> Result<Vec<Account>, StoreError> {
+        on!(self.reader, list_provider_accounts(provider, limit))
+    }
+
+    async fn insert_account(&self, account: Account, audit: Audit) -> Result<(), StoreError> {
+        on!(self.writer, insert_account(account, audit))
+    }
+
+    async fn update_account(&self, account: Account, audit: Audit) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        on!(self.writer, update_account(account, now, audit))
+    }
+
+    async fn remove_account(&self, id: AccountId, audit: Audit) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        on!(self.writer, remove_account(id, now, audit))
+    }
+
+    async fn find_token(&self, account: AccountId) -> Result<Option<SealedToken>, StoreError> {
+        on!(self.reader, tokens::find_token(account))
+    }
+
+    async fn claim_token(
+        &self,
+        account: AccountId,
+        now: Instant,
+        until: Instant,
+    ) -> Result<bool, StoreError> {
+        on!(self.writer, tokens::claim_token(account, now, until))
+    }
+
+    async fn keep_token(
+        &self,
+        account: AccountId,
+        token: Option<SealedToken>,
+    ) -> Result<(), StoreError> {
+        on!(self.writer, tokens::keep_token(account, token))
+    }
+
+    async fn list_balances(
+        &self,
+        partner: PartnerId,
+        account: AccountId,
+    ) -> Result<Vec<(Balance, Instant)>, StoreError> {
+        on!(self.reader, list_balances(partner, account))
+    }
+}
 
 pub async fn find_account_by_token(
     conn: &mut Conn,
@@ -170,84 +231,4 @@ pub async fn list_balances(
             (balance, row.checked_at.0)
         })
         .collect())
-}
-
-pub async fn insert_endpoint(
-    conn: &mut Conn,
-    endpoint: Endpoint,
-    audit: Audit,
-) -> Result<(), StoreError> {
-    conn.transaction(async |conn| {
-        diesel::insert_into(endpoints::table)
-            .values(EndpointRow::new(&endpoint))
-            .execute(conn)
-            .await?;
-        insert_audit(conn, audit, endpoint.created_at).await?;
-        Ok(())
-    })
-    .await
-}
-
-pub async fn list_endpoints(
-    conn: &mut Conn,
-    partner: PartnerId,
-) -> Result<Vec<Endpoint>, StoreError> {
-    let rows = endpoints::table
-        .filter(endpoints::partner_id.eq(Id(partner.0)))
-        .filter(endpoints::removed_at.is_null())
-        .filter(endpoints::transaction_id.is_null())
-        .order(endpoints::id)
-        .select(EndpointRow::as_select())
-        .load(conn)
-        .await?;
-    Ok(rows.into_iter().map(Endpoint::from).collect())
-}
-
-pub async fn remove_endpoint(
-    conn: &mut Conn,
-    id: EndpointId,
-    at: Instant,
-    audit: Audit,
-) -> Result<bool, StoreError> {
-    conn.transaction(async |conn| {
-        // The partner's ledger first, as every commit of it does: one that still saw the endpoint is over, and the next
-        // one will not.
-        Statement::new(
-            "UPDATE feed_heads SET last_sequence = last_sequence \
-             WHERE partner_id IN (SELECT partner_id FROM endpoints WHERE id = $1)",
-        )
-        .bind(Bind::Id(Id(id.0)))
-        .execute(conn)
-        .await?;
-        let owner: Option<Id> = diesel::update(
-            endpoints::table
-                .filter(endpoints::id.eq(Id(id.0)))
-                .filter(endpoints::removed_at.is_null()),
-        )
-        .set(endpoints::removed_at.eq(Some(At(at))))
-        .returning(endpoints::partner_id)
-        .get_result(conn)
-        .await
-        .optional()?;
-        let Some(partner_id) = owner else {
-            return Ok(false);
-        };
-        // Nobody will ever be told of these: they must not look as if they waited.
-        diesel::update(
-            deliveries::table
-                .filter(deliveries::partner_id.eq(partner_id))
-                .filter(deliveries::endpoint_id.eq(Id(id.0)))
-                .filter(deliveries::state.eq("pending")),
-        )
-        .set((
-            deliveries::state.eq("dead"),
-            deliveries::is_leased.eq(false),
-            deliveries::finished_at.eq(Some(At(at))),
-        ))
-        .execute(conn)
-        .await?;
-        insert_audit(conn, audit.of(PartnerId(partner_id.0)), at).await?;
-        Ok(true)
-    })
-    .await
 }

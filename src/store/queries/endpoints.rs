@@ -1,10 +1,12 @@
 //! Webhook endpoints as their partners change them. Whoever changes what the ledger asks about endpoints takes the
 //! partner's feed head first, as every commit of the ledger does: so no delivery is made for one that ended meanwhile.
 
+use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 
-use super::{Conn, insert_audit};
+use super::store::on;
+use super::{Adapter, Conn, insert_audit};
 use crate::domain::clock::Instant;
 use crate::domain::delivery::{Endpoint, EndpointChange, EndpointKey, PreviousSecret};
 use crate::domain::identity::{EndpointId, PartnerId};
@@ -13,7 +15,69 @@ use crate::store::rows::deliveries::EndpointChanges;
 use crate::store::rows::endpoints::{EndpointRow, limit_column};
 use crate::store::schema::{deliveries, endpoints};
 use crate::store::statement::{Bind, Statement};
-use crate::store::{Audit, StoreError};
+use crate::store::{Audit, EndpointStore, StoreError};
+
+#[async_trait]
+impl EndpointStore for Adapter {
+    async fn insert_endpoint(&self, endpoint: Endpoint, audit: Audit) -> Result<(), StoreError> {
+        on!(self.writer, insert_endpoint(endpoint, audit))
+    }
+
+    async fn insert_endpoint_within(
+        &self,
+        endpoint: Endpoint,
+        max: i64,
+        audit: Audit,
+    ) -> Result<bool, StoreError> {
+        on!(self.writer, insert_endpoint_within(endpoint, max, audit))
+    }
+
+    async fn list_endpoints(&self, partner: PartnerId) -> Result<Vec<Endpoint>, StoreError> {
+        on!(self.reader, list_endpoints(partner))
+    }
+
+    async fn find_endpoint(
+        &self,
+        partner: Option<PartnerId>,
+        id: EndpointId,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        on!(self.reader, find_endpoint(partner, id))
+    }
+
+    async fn update_endpoint(
+        &self,
+        partner: PartnerId,
+        id: EndpointId,
+        change: EndpointChange,
+        now: Instant,
+        audit: Audit,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        on!(
+            self.writer,
+            update_endpoint(partner, id, change, now, audit)
+        )
+    }
+
+    async fn rotate_endpoint_secret(
+        &self,
+        partner: PartnerId,
+        id: EndpointId,
+        key: EndpointKey,
+        audit: Audit,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        let now = self.clock.now();
+        on!(self.writer, rotate_secret(partner, id, key, now, audit))
+    }
+
+    async fn remove_endpoint(
+        &self,
+        id: EndpointId,
+        at: Instant,
+        audit: Audit,
+    ) -> Result<bool, StoreError> {
+        on!(self.writer, remove_endpoint(id, at, audit))
+    }
+}
 
 /// Takes the partner's feed head until the commit.
 pub async fn lock_ledger(conn: &mut Conn, partner: PartnerId) -> Result<(), StoreError> {
@@ -21,11 +85,6 @@ pub async fn lock_ledger(conn: &mut Conn, partner: PartnerId) -> Result<(), Stor
         .bind(Bind::Id(Id(partner.0)))
         .execute(conn)
         .await?;
-    Ok(())
-}
-
-pub async fn record_audit(conn: &mut Conn, audit: Audit, now: Instant) -> Result<(), StoreError> {
-    insert_audit(conn, audit, now).await?;
     Ok(())
 }
 
@@ -182,6 +241,86 @@ pub async fn rotate_secret(
         }
         insert_audit(conn, audit, now).await?;
         find_endpoint(conn, Some(partner), id).await
+    })
+    .await
+}
+
+pub async fn insert_endpoint(
+    conn: &mut Conn,
+    endpoint: Endpoint,
+    audit: Audit,
+) -> Result<(), StoreError> {
+    conn.transaction(async |conn| {
+        diesel::insert_into(endpoints::table)
+            .values(EndpointRow::new(&endpoint))
+            .execute(conn)
+            .await?;
+        insert_audit(conn, audit, endpoint.created_at).await?;
+        Ok(())
+    })
+    .await
+}
+
+pub async fn list_endpoints(
+    conn: &mut Conn,
+    partner: PartnerId,
+) -> Result<Vec<Endpoint>, StoreError> {
+    let rows = endpoints::table
+        .filter(endpoints::partner_id.eq(Id(partner.0)))
+        .filter(endpoints::removed_at.is_null())
+        .filter(endpoints::transaction_id.is_null())
+        .order(endpoints::id)
+        .select(EndpointRow::as_select())
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(Endpoint::from).collect())
+}
+
+pub async fn remove_endpoint(
+    conn: &mut Conn,
+    id: EndpointId,
+    at: Instant,
+    audit: Audit,
+) -> Result<bool, StoreError> {
+    conn.transaction(async |conn| {
+        // The partner's ledger first, as every commit of it does: one that still saw the endpoint is over, and the next
+        // one will not.
+        Statement::new(
+            "UPDATE feed_heads SET last_sequence = last_sequence \
+             WHERE partner_id IN (SELECT partner_id FROM endpoints WHERE id = $1)",
+        )
+        .bind(Bind::Id(Id(id.0)))
+        .execute(conn)
+        .await?;
+        let owner: Option<Id> = diesel::update(
+            endpoints::table
+                .filter(endpoints::id.eq(Id(id.0)))
+                .filter(endpoints::removed_at.is_null()),
+        )
+        .set(endpoints::removed_at.eq(Some(At(at))))
+        .returning(endpoints::partner_id)
+        .get_result(conn)
+        .await
+        .optional()?;
+        let Some(partner_id) = owner else {
+            return Ok(false);
+        };
+        // Nobody will ever be told of these: they must not look as if they waited.
+        diesel::update(
+            deliveries::table
+                .filter(deliveries::partner_id.eq(partner_id))
+                .filter(deliveries::endpoint_id.eq(Id(id.0)))
+                .filter(deliveries::state.eq("pending")),
+        )
+        .set((
+            deliveries::state.eq("dead"),
+            deliveries::is_leased.eq(false),
+            deliveries::finished_at.eq(Some(At(at))),
+        ))
+        .execute(conn)
+        .await?;
+        insert_audit(conn, audit.of(PartnerId(partner_id.0)), at).await?;
+        Ok(true)
     })
     .await
 }

@@ -16,7 +16,7 @@ use crate::store::columns::Id;
 use crate::store::dialect::Dialect;
 use crate::store::rows::LineRow;
 use crate::store::statement::{Bind, Statement};
-use crate::store::upkeep::{ERASURE_BATCH, ErasedTable, ErasureStep};
+use crate::store::{ERASURE_BATCH, ErasedTable, ErasureStep};
 
 /// In the place of a digest that the erased number was part of: with everything else known, it would tell the number.
 const NO_DIGEST: &str = "erased";

@@ -1,6 +1,6 @@
 //! Where a partner's rows hold a phone number, table by table.
 
-use crate::store::upkeep::ErasedTable;
+use crate::store::ErasedTable;
 
 /// What is gone through in one table.
 pub(super) struct Place {

@@ -3,11 +3,55 @@
 
 use std::time::Duration;
 
-use crate::domain::allowance::{Allowance, Caller};
+use async_trait::async_trait;
+
+use super::Adapter;
+use crate::domain::allowance::{Allowance, Caller, Standing};
 use crate::domain::identity::InstanceId;
 use crate::store::columns::Id;
+use crate::store::rows::instances::{OthersRow, StandingRow};
 use crate::store::statement::{Bind, Statement};
-use crate::store::{HOUSEKEEPING_BATCH, LIVE_FOR};
+use crate::store::{HOUSEKEEPING_BATCH, InstanceStore, LIVE_FOR, Others, StoreError};
+
+#[async_trait]
+impl InstanceStore for Adapter {
+    async fn record_alive(&self, id: InstanceId) -> Result<Others, StoreError> {
+        let rows = self.rows::<OthersRow, _>(beat(id)).await?;
+        rows.into_iter()
+            .next()
+            .map(Others::from)
+            .ok_or_else(|| StoreError::Query("the instances were not counted".to_owned()))
+    }
+
+    async fn record_gone(&self, id: InstanceId) -> Result<(), StoreError> {
+        self.execute_and_count(vec![leave(id)]).await.map(drop)
+    }
+
+    async fn take_allowance(
+        &self,
+        caller: Caller,
+        bucket: &'static str,
+        allowance: Allowance,
+    ) -> Result<Standing, StoreError> {
+        let rows = self
+            .rows::<StandingRow, _>(take(caller, bucket, allowance))
+            .await?;
+        rows.into_iter()
+            .next()
+            .map(Standing::from)
+            .ok_or_else(|| StoreError::Query("the request was not counted".to_owned()))
+    }
+
+    async fn give_allowance_back(
+        &self,
+        caller: Caller,
+        bucket: &'static str,
+        allowance: Allowance,
+    ) -> Result<(), StoreError> {
+        let statement = give_back(caller, bucket, allowance);
+        self.execute_and_count(vec![statement]).await.map(drop)
+    }
+}
 
 /// Says that one lives; how many others do, and how many of those began before it. Those long gone are removed.
 pub fn beat(id: InstanceId) -> Statement {

@@ -11,8 +11,10 @@ mod erasure_place;
 mod feed;
 mod housekeeping;
 mod instances;
+mod ledger;
 mod migrations;
 mod notices;
+mod outbox;
 mod oversight;
 mod overview;
 mod partners;
@@ -21,6 +23,7 @@ mod replay;
 mod store;
 mod story;
 mod tokens;
+mod transactions;
 mod upkeep;
 
 use diesel::result::QueryResult;

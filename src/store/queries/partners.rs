@@ -1,16 +1,60 @@
 //! Partners and their keys.
 
+use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 
-use super::{Conn, insert_audit};
+use super::store::on;
+use super::{Adapter, Conn, insert_audit};
 use crate::domain::clock::Instant;
 use crate::domain::identity::{KeyId, PartnerId};
 use crate::domain::partner::{ApiKey, Partner};
 use crate::store::columns::{At, Id};
 use crate::store::rows::partners::{KeyRow, PartnerRow};
 use crate::store::schema::{api_keys, feed_heads, partners};
-use crate::store::{Audit, KeyHolder, StoreError};
+use crate::store::{Audit, KeyHolder, PartnerStore, StoreError};
+
+#[async_trait]
+impl PartnerStore for Adapter {
+    async fn insert_partner(
+        &self,
+        partner: Partner,
+        key: ApiKey,
+        audit: Audit,
+    ) -> Result<(), StoreError> {
+        on!(self.writer, insert_partner(partner, key, audit))
+    }
+
+    async fn list_partners(&self) -> Result<Vec<Partner>, StoreError> {
+        on!(self.reader, list_partners())
+    }
+
+    async fn set_partner_suspended(
+        &self,
+        id: PartnerId,
+        at: Option<Instant>,
+        audit: Audit,
+    ) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        on!(self.writer, set_partner_suspended(id, at, now, audit))
+    }
+
+    async fn insert_key(&self, key: ApiKey, audit: Audit) -> Result<(), StoreError> {
+        on!(self.writer, insert_key(key, audit))
+    }
+
+    async fn list_keys(&self, partner: PartnerId) -> Result<Vec<ApiKey>, StoreError> {
+        on!(self.reader, list_keys(partner))
+    }
+
+    async fn revoke_key(&self, id: KeyId, at: Instant, audit: Audit) -> Result<bool, StoreError> {
+        on!(self.writer, revoke_key(id, at, audit))
+    }
+
+    async fn find_key(&self, digest: String) -> Result<Option<KeyHolder>, StoreError> {
+        on!(self.reader, find_key(digest))
+    }
+}
 
 pub async fn insert_partner(
     conn: &mut Conn,

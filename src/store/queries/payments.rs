@@ -2,25 +2,72 @@
 
 use std::collections::HashMap;
 
+use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
-use super::{Conn, DIALECT};
+use super::store::on;
+use super::{Adapter, Conn, DIALECT};
 use crate::domain::asking::AskLease;
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::payment::PaymentRecord;
 use crate::domain::transaction::Transaction;
-use crate::store::StoreError;
 use crate::store::columns::{At, Id};
 use crate::store::dialect::{Dialect, Type};
 use crate::store::ledger::load;
-use crate::store::rows::IdRow;
 use crate::store::rows::payments::PaymentRow;
 use crate::store::rows::transactions::{StuckRow, TransactionRow, TransactionSql};
+use crate::store::rows::{IdRow, PartnerIdRow};
 use crate::store::schema::payments;
 use crate::store::statement::{Bind, Statement};
+use crate::store::{PaymentStore, StoreError};
+
+#[async_trait]
+impl PaymentStore for Adapter {
+    async fn find_payment(
+        &self,
+        partner: PartnerId,
+        id: TransactionId,
+    ) -> Result<Option<PaymentRecord>, StoreError> {
+        on!(self.reader, find(partner, id))
+    }
+
+    async fn list_partners_to_ask(&self, now: Instant) -> Result<Vec<PartnerId>, StoreError> {
+        let rows = self.rows::<PartnerIdRow, _>(to_ask(now)).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| PartnerId(row.partner_id.0))
+            .collect())
+    }
+
+    async fn claim_questions(
+        &self,
+        partner: PartnerId,
+        limit: i64,
+        now: Instant,
+        until: Instant,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        on!(self.writer, claim_questions(partner, limit, now, until))
+    }
+
+    async fn renew_questions(
+        &self,
+        held: Vec<AskLease>,
+        until: Instant,
+    ) -> Result<Vec<TransactionId>, StoreError> {
+        on!(self.writer, renew_questions(&held, until))
+    }
+
+    async fn list_stuck(
+        &self,
+        partner: Option<PartnerId>,
+        limit: i64,
+    ) -> Result<Vec<(Transaction, Instant)>, StoreError> {
+        on!(self.reader, stuck(partner, limit))
+    }
+}
 
 pub async fn find(
     conn: &mut Conn,

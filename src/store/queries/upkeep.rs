@@ -11,7 +11,7 @@ use crate::domain::identity::PartnerId;
 use crate::store::StoreError;
 use crate::store::columns::Id;
 use crate::store::schema::{copied_tables, endpoints, provider_accounts as accounts};
-use crate::store::upkeep::{ErasedTable, ErasureStep, Sealed, SealedColumn, Upkeep};
+use crate::store::{ErasedTable, ErasureStep, Sealed, SealedColumn, Upkeep};
 
 #[async_trait]
 impl Upkeep for Adapter {

@@ -12,9 +12,8 @@ use crate::domain::operator::{Operator, Session, SessionOwner};
 use crate::domain::overview::Group;
 use crate::domain::status::Status;
 use crate::domain::transaction::Provider;
-use crate::store::StoreError;
 use crate::store::columns::{At, Id, IdSql, InstantSql};
-use crate::store::schema;
+use crate::store::{StoreError, schema};
 
 /// An operator.
 #[derive(Queryable, Selectable, Insertable)]

@@ -12,10 +12,8 @@ use crate::domain::delivery::{ClaimedDelivery, Endpoint, Message, Pace};
 use crate::domain::delivery_record::{AttemptRecord, DeliveryRecord, DeliveryState};
 use crate::domain::identity::{DeliveryId, EndpointId, NoticeId, PartnerId, TransactionId};
 use crate::domain::timeline::StatusEvent;
-use crate::store::StoreError;
 use crate::store::columns::{At, Id, IdSql, InstantSql};
-use crate::store::notice_codec;
-use crate::store::schema;
+use crate::store::{StoreError, notice_codec, schema};
 
 /// A delivery that a lease was just taken on.
 #[derive(QueryableByName, Debug)]

@@ -8,9 +8,8 @@ use crate::domain::enquiry::{Enquiry, EnquiryAnswer, Told};
 use crate::domain::identity::{AccountId, EnquiryId, PartnerId};
 use crate::domain::money::Amount;
 use crate::domain::status_update::Balance;
-use crate::store::StoreError;
 use crate::store::columns::{At, Id};
-use crate::store::schema;
+use crate::store::{StoreError, schema};
 
 /// A question.
 #[derive(Queryable, Selectable, Insertable)]

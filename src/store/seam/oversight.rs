@@ -3,13 +3,13 @@
 
 use async_trait::async_trait;
 
-use super::StoreError;
 use crate::domain::clock::Instant;
 use crate::domain::enquiry::{Enquiry, EnquiryAnswer};
 use crate::domain::identity::{AccountId, AuditId, CallbackId, EnquiryId, KeyId, PartnerId};
 use crate::domain::inbox::InboxRecord;
 use crate::domain::oversight::{AuditFilter, AuditRecord, EndpointBacklog};
 use crate::domain::status_update::Balance;
+use crate::store::StoreError;
 
 /// The part of the database that oversight needs.
 #[async_trait]

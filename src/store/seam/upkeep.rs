@@ -4,9 +4,9 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::StoreError;
 use crate::domain::erasure::Erasure;
 use crate::domain::identity::{AccountId, EndpointId, PartnerId};
+use crate::store::StoreError;
 
 /// Rows that one step of an erasure looks at.
 pub const ERASURE_BATCH: i64 = 500;

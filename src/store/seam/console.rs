@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::{Audit, KeyHolder, StoreError};
+use super::{Audit, KeyHolder};
 use crate::domain::clock::Instant;
 use crate::domain::delivery_record::DeliveryRecord;
 use crate::domain::identity::{PartnerId, TransactionId};
 use crate::domain::inbox::InboxRecord;
 use crate::domain::operator::{Operator, Session};
 use crate::domain::overview::{Figures, Span, Waiting};
+use crate::store::StoreError;
 
 /// Whose a session is, as it stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
