@@ -1,9 +1,12 @@
 //! Every setting, its default and its meaning. Nothing reads the environment elsewhere. A flag beats the environment,
 //! the environment beats `.env`.
 
-use std::collections::BTreeMap;
+mod database;
+mod sources;
+mod values;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,8 +14,14 @@ use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
+pub use sources::{SettingsError, Sources};
+pub use values::parse_duration;
+
+use database::{database_limits, database_replica, database_url};
+use values::{asking_span, at_least, base_url, listen_address, networks, positive};
+
 use crate::domain::transaction::Provider;
-use crate::store::{CONNECT_TIMEOUT, DatabaseLimits, DatabaseUrl, ReplicaSettings};
+use crate::store::{DatabaseLimits, DatabaseUrl, ReplicaSettings};
 
 /// The addresses Safaricom posts callbacks from, as clients in production list them; configurable because they are
 /// known at second hand only.
@@ -20,24 +29,8 @@ pub const SAFARICOM_ADDRESSES: &str = "196.201.214.200,196.201.214.206,196.201.2
 196.201.213.44,196.201.213.114,196.201.212.69,196.201.212.74,196.201.212.127,196.201.212.129,\
 196.201.212.136,196.201.212.138";
 
-/// Below this the database could not answer in time on any machine.
-const DATABASE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
-/// How far a replica is gets asked twice a second.
-const READ_MAX_LAG_MIN: Duration = Duration::from_secs(1);
 /// Below this something might be forgotten that is still at work.
 const RETENTION_MIN: Duration = Duration::from_secs(3600);
-
-/// A setting that cannot be used: which, what was found, what is accepted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name}: {found} is not accepted; {accepted}")]
-pub struct SettingsError {
-    /// The setting.
-    pub name: String,
-    /// What was found, secrets left out.
-    pub found: String,
-    /// What is accepted.
-    pub accepted: String,
-}
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,84 +99,6 @@ pub struct Settings {
     pub log_filter: Option<String>,
 }
 
-/// Where settings come from, strongest first.
-#[derive(Debug, Default)]
-pub struct Sources {
-    flags: BTreeMap<String, String>,
-    environment: BTreeMap<String, String>,
-    file: BTreeMap<String, String>,
-}
-
-impl Sources {
-    /// The process's environment and the `.env` file of the working directory, if there is one.
-    ///
-    /// # Errors
-    /// If `.env` cannot be read.
-    pub fn from_process() -> Result<Self, SettingsError> {
-        let file = match dotenvy::from_path_iter(Path::new(".env")) {
-            Ok(lines) => lines
-                .collect::<Result<_, _>>()
-                .map_err(|error| SettingsError {
-                    name: ".env".to_owned(),
-                    found: error.to_string(),
-                    accepted: "lines of NAME=value are".to_owned(),
-                })?,
-            Err(_) => BTreeMap::new(),
-        };
-        Ok(Self {
-            flags: BTreeMap::new(),
-            environment: std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
-            file,
-        })
-    }
-
-    /// Only what is given, for tests and the demo.
-    pub fn from_pairs(pairs: &[(&str, &str)]) -> Self {
-        Self {
-            flags: pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-            ..Self::default()
-        }
-    }
-
-    /// Adds a flag's value, which beats everything else.
-    pub fn set_flag(&mut self, name: &str, value: Option<String>) {
-        if let Some(value) = value {
-            self.flags.insert(name.to_owned(), value);
-        }
-    }
-
-    /// A value; an empty one counts as not set.
-    pub fn value(&self, name: &str) -> Option<&str> {
-        [&self.flags, &self.environment, &self.file]
-            .into_iter()
-            .find_map(|source| source.get(name))
-            .map(|value| value.trim())
-            .filter(|value| !value.is_empty())
-    }
-
-    fn parsed<T>(
-        &self,
-        name: &str,
-        default: &str,
-        accepted: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<T, SettingsError> {
-        let text = self.value(name).unwrap_or(default);
-        parse(text).ok_or_else(|| SettingsError {
-            name: name.to_owned(),
-            found: format!("{text:?}"),
-            accepted: accepted.to_owned(),
-        })
-    }
-}
-
 impl Settings {
     /// Reads every setting.
     ///
@@ -215,15 +130,14 @@ impl Settings {
                 address,
                 listen_address,
             )?,
-            admin_listen_addr: optional(sources, "ADMIN_LISTEN_ADDR", address, listen_address)?,
-            public_url: optional(
-                sources,
+            admin_listen_addr: sources.optional("ADMIN_LISTEN_ADDR", address, listen_address)?,
+            public_url: sources.optional(
                 "PUBLIC_URL",
                 "an http or https URL without query is, such as https://pay.example.com",
                 base_url,
             )?,
-            mpesa_base_url: optional(sources, "MPESA_BASE_URL", provider, base_url)?,
-            clickpesa_base_url: optional(sources, "CLICKPESA_BASE_URL", provider, base_url)?,
+            mpesa_base_url: sources.optional("MPESA_BASE_URL", provider, base_url)?,
+            clickpesa_base_url: sources.optional("CLICKPESA_BASE_URL", provider, base_url)?,
             master_key: sources.value("MASTER_KEY").map(SecretString::from),
             master_key_previous: sources.value("MASTER_KEY_PREVIOUS").map(SecretString::from),
             callback_allowed_ips: sources.parsed(
@@ -256,18 +170,12 @@ impl Settings {
                 |text| text.parse().ok().filter(|size| (1..=1_000).contains(size)),
             )?,
             database_limits: database_limits(sources)?,
-            log_format: optional(
-                sources,
-                "LOG_FORMAT",
-                "text or json is",
-                |text| match text {
-                    "text" => Some(LogFormat::Text),
-                    "json" => Some(LogFormat::Json),
-                    _ => None,
-                },
-            )?,
-            log_filter: optional(
-                sources,
+            log_format: sources.optional("LOG_FORMAT", "text or json is", |text| match text {
+                "text" => Some(LogFormat::Text),
+                "json" => Some(LogFormat::Json),
+                _ => None,
+            })?,
+            log_filter: sources.optional(
                 "RUST_LOG",
                 "levels and targets are, such as info,ussd_status=debug",
                 |text| {
@@ -287,143 +195,6 @@ impl Settings {
             Provider::Clickpesa => self.clickpesa_base_url.as_ref(),
         }
     }
-}
-
-fn optional<T>(
-    sources: &Sources,
-    name: &str,
-    accepted: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, SettingsError> {
-    match sources.value(name) {
-        Some(_) => sources.parsed(name, "", accepted, parse).map(Some),
-        None => Ok(None),
-    }
-}
-
-fn database_url(sources: &Sources) -> Result<DatabaseUrl, SettingsError> {
-    let text = sources
-        .value("DATABASE_URL")
-        .unwrap_or("sqlite://ussd-status.db");
-    text.parse().map_err(|accepted| SettingsError {
-        name: "DATABASE_URL".to_owned(),
-        // The rest may carry a password.
-        found: text.split_once("://").map_or_else(
-            || "a text without a scheme".to_owned(),
-            |(scheme, _)| format!("\"{scheme}://…\""),
-        ),
-        accepted,
-    })
-}
-
-/// A replica of PostgreSQL's, beside a primary of PostgreSQL's.
-fn database_replica(sources: &Sources) -> Result<Option<ReplicaSettings>, SettingsError> {
-    let accepted = "a number with its unit is, at least 1s, such as 5s";
-    let max_lag = sources.parsed("DATABASE_READ_MAX_LAG", "5s", accepted, |text| {
-        at_least(text, READ_MAX_LAG_MIN)
-    })?;
-    let Some(text) = sources.value("DATABASE_READ_URL") else {
-        return Ok(None);
-    };
-    let refused = |found: &str, accepted: &str| SettingsError {
-        name: "DATABASE_READ_URL".to_owned(),
-        found: found.to_owned(),
-        accepted: accepted.to_owned(),
-    };
-    match (text.parse(), database_url(sources)?) {
-        (Ok(url @ DatabaseUrl::Postgres(_)), DatabaseUrl::Postgres(_)) => {
-            Ok(Some(ReplicaSettings { url, max_lag }))
-        }
-        (Ok(DatabaseUrl::Postgres(_)), _) => Err(refused(
-            "a replica beside an embedded database",
-            "it is beside a DATABASE_URL that is postgres://…",
-        )),
-        // It may carry a password.
-        _ => Err(refused("another URL", "postgres://… is")),
-    }
-}
-
-/// What is not set is limited by `DATABASE_TIMEOUT` alone; a longer limit within it would never be reached.
-fn database_limits(sources: &Sources) -> Result<DatabaseLimits, SettingsError> {
-    let accepted = "a number with its unit is, at least 100ms, such as 5s";
-    let act = sources.parsed("DATABASE_TIMEOUT", "5s", accepted, |text| {
-        at_least(text, DATABASE_TIMEOUT_MIN)
-    })?;
-    let within = |name, default: Duration| {
-        let accepted = "a number with its unit is, at least 100ms and at most DATABASE_TIMEOUT";
-        let limit = optional(sources, name, accepted, |text| {
-            at_least(text, DATABASE_TIMEOUT_MIN).filter(|limit| *limit <= act)
-        })?;
-        Ok(limit.unwrap_or(default.min(act)))
-    };
-    Ok(DatabaseLimits {
-        act,
-        statement: within("DATABASE_STATEMENT_TIMEOUT", act)?,
-        connect: within("DATABASE_CONNECT_TIMEOUT", CONNECT_TIMEOUT)?,
-        pool_wait: within("DATABASE_POOL_WAIT", act)?,
-    })
-}
-
-fn positive(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|n| (1..=1_000_000).contains(n))
-}
-
-fn at_least(text: &str, least: Duration) -> Option<Duration> {
-    parse_duration(text).filter(|duration| *duration >= least)
-}
-
-/// `:0` is short for the loopback address.
-fn listen_address(text: &str) -> Option<SocketAddr> {
-    match text.strip_prefix(':') {
-        Some(port) => port
-            .parse()
-            .ok()
-            .map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port))),
-        None => text.parse().ok(),
-    }
-}
-
-fn base_url(text: &str) -> Option<Url> {
-    let url: Url = text.parse().ok()?;
-    let is_web = matches!(url.scheme(), "http" | "https");
-    (is_web && url.has_host() && url.query().is_none() && url.fragment().is_none()).then_some(url)
-}
-
-fn networks(text: &str) -> Option<Vec<IpNet>> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(|part| {
-            part.parse::<IpNet>()
-                .ok()
-                .or_else(|| part.parse::<std::net::IpAddr>().ok().map(IpNet::from))
-        })
-        .collect()
-}
-
-/// `90s`, `5m`, `48h`, `180d`, `500ms`; at most a hundred years.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number
-        .checked_mul(milliseconds)
-        .filter(|total| *total <= 36_500 * 86_400_000)
-        .map(Duration::from_millis)
-}
-
-/// Shorter would ask without pause; longer than any provider remembers a payment is no use.
-fn asking_span(text: &str) -> Option<Duration> {
-    let accepted = Duration::from_millis(100)..=Duration::from_secs(365 * 86_400);
-    parse_duration(text).filter(|span| accepted.contains(span))
 }
 
 #[cfg(test)]
@@ -514,45 +285,6 @@ mod tests {
             assert!(error.accepted.contains(accepted), "{error}");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
-    }
-
-    #[test]
-    fn limits_of_the_database_follow_the_one_of_an_act() {
-        let limits = |pairs| read(pairs).unwrap().database_limits;
-        let seconds = |limits: DatabaseLimits| {
-            [
-                limits.act,
-                limits.statement,
-                limits.connect,
-                limits.pool_wait,
-            ]
-            .map(|limit| limit.as_secs())
-        };
-        assert_eq!(seconds(limits(&[])), [5, 5, 2, 5]);
-        assert_eq!(seconds(limits(&[("DATABASE_TIMEOUT", "1s")])), [1, 1, 1, 1]);
-        let all = [
-            ("DATABASE_TIMEOUT", "60s"),
-            ("DATABASE_STATEMENT_TIMEOUT", "50s"),
-            ("DATABASE_CONNECT_TIMEOUT", "4s"),
-            ("DATABASE_POOL_WAIT", "3s"),
-        ];
-        assert_eq!(seconds(limits(&all)), [60, 50, 4, 3]);
-    }
-
-    #[test]
-    fn a_flag_beats_the_environment_which_beats_the_file() {
-        let mut sources = Sources {
-            flags: BTreeMap::new(),
-            environment: BTreeMap::from([("RATE_LIMIT_GET".to_owned(), "7".to_owned())]),
-            file: BTreeMap::from([
-                ("RATE_LIMIT_GET".to_owned(), "8".to_owned()),
-                ("RATE_LIMIT_POST".to_owned(), "9".to_owned()),
-            ]),
-        };
-        let settings = Settings::read(&sources).unwrap();
-        assert_eq!((settings.rate_limit_get, settings.rate_limit_post), (7, 9));
-        sources.set_flag("RATE_LIMIT_GET", Some("6".to_owned()));
-        assert_eq!(Settings::read(&sources).unwrap().rate_limit_get, 6);
     }
 
     #[test]
