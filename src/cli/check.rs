@@ -5,10 +5,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::export::ExportArguments;
 use super::progress::Progress;
 use super::{CliError, Desk, Output};
+use crate::domain::clock::Instant;
+use crate::domain::identity::PartnerId;
 use crate::domain::money::Amount;
+use crate::domain::transaction::Provider;
 use crate::statements::{
     Comparison, Entry, Finding, Portal, Problem, Standing, compare, read_portal,
 };
@@ -16,8 +18,20 @@ use crate::statements::{
 /// How many differences of a kind the JSON object lists; their numbers are whole.
 const LISTED: usize = 1_000;
 
-pub async fn run(desk: &Desk, arguments: &ExportArguments, path: &Path) -> Result<(), CliError> {
-    let is_json = arguments.json.json;
+/// Whose transactions are compared, and with which of the portal's lines.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope {
+    /// Whose.
+    pub partner: PartnerId,
+    /// Whose portal.
+    pub provider: Provider,
+    /// From then on.
+    pub from: Option<Instant>,
+    /// Until then.
+    pub to: Option<Instant>,
+}
+
+pub async fn run(desk: &Desk, scope: Scope, path: &Path, is_json: bool) -> Result<(), CliError> {
     let file = File::open(path)
         .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
     let mut problems: Vec<Problem> = Vec::new();
@@ -27,9 +41,9 @@ pub async fn run(desk: &Desk, arguments: &ExportArguments, path: &Path) -> Resul
     let progress = Progress::new(None);
     let portal = Portal {
         entries,
-        provider: arguments.provider,
-        from: arguments.from,
-        to: arguments.to,
+        provider: scope.provider,
+        from: scope.from,
+        to: scope.to,
     };
     if !is_json {
         problems
@@ -57,7 +71,7 @@ pub async fn run(desk: &Desk, arguments: &ExportArguments, path: &Path) -> Resul
         progress.stand_at(looked_at, || format!("{looked_at} transactions"));
     };
     let now = desk.clock.now();
-    let result = compare(&desk.store, arguments.partner, portal, now, found, walked).await?;
+    let result = compare(&desk.store, scope.partner, portal, now, found, walked).await?;
     progress.end();
     let object = json!({
         "receipts": receipts,

@@ -27,13 +27,13 @@ use crate::statements::{Format, Statement, Statements, totals_object};
 pub struct ExportArguments {
     /// Whose transactions
     #[arg(long)]
-    pub partner: PartnerId,
+    partner: PartnerId,
     /// Created then or later, RFC 3339
     #[arg(long, value_name = "TIME")]
-    pub from: Option<Instant>,
+    from: Option<Instant>,
     /// Created then or earlier, RFC 3339
     #[arg(long, value_name = "TIME")]
-    pub to: Option<Instant>,
+    to: Option<Instant>,
     /// csv or ndjson
     #[arg(long, default_value = "csv", conflicts_with = "check")]
     format: Format,
@@ -42,12 +42,12 @@ pub struct ExportArguments {
     output: Option<PathBuf>,
     /// Write nothing, but compare this CSV of receipts and amounts from the provider's portal with the table
     #[arg(long, value_name = "FILE")]
-    pub check: Option<PathBuf>,
+    check: Option<PathBuf>,
     /// With --check: whose portal, mpesa or clickpesa
     #[arg(long, default_value = "mpesa", requires = "check")]
-    pub provider: Provider,
+    provider: Provider,
     #[command(flatten)]
-    pub json: JsonArguments,
+    json: JsonArguments,
 }
 
 pub async fn run(arguments: ExportArguments, sources: &Sources) -> Result<(), CliError> {
@@ -67,7 +67,15 @@ pub async fn run(arguments: ExportArguments, sources: &Sources) -> Result<(), Cl
     let desk = Desk::open(sources).await?;
     desk.partner(arguments.partner).await?;
     match &arguments.check {
-        Some(file) => check::run(&desk, &arguments, file).await,
+        Some(file) => {
+            let scope = check::Scope {
+                partner: arguments.partner,
+                provider: arguments.provider,
+                from: arguments.from,
+                to: arguments.to,
+            };
+            check::run(&desk, scope, file, arguments.json.json).await
+        }
         None => write(&desk, &arguments).await,
     }
 }

@@ -27,6 +27,7 @@ mod rate_limit;
 mod rendered;
 mod request;
 mod screen;
+mod shared_count;
 mod shared_limit;
 mod status_page;
 mod status_search;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::authentication::AuthenticatedPartner;
 use super::error::{ApiError, ErrorCode};
-use super::shared_limit::{CountedTogether, SharedCount};
+use super::shared_count::{CountedTogether, SharedCount};
 use crate::domain::allowance::{Allowance, WINDOW};
 use crate::domain::identity::KeyId;
 

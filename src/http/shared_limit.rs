@@ -3,9 +3,7 @@
 //! until its next request would pass, so that a flood never reaches the database. While the database is away each
 //! instance gives its part of the quota.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant as Timer};
+use std::time::Instant as Timer;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -18,66 +16,10 @@ use super::State;
 use super::authentication::AuthenticatedPartner;
 use super::error::ApiError;
 use super::rate_limit::{Bucket, Quota};
-use crate::domain::allowance::{Allowance, Caller, Standing};
+use super::shared_count::CountedTogether;
+use crate::domain::allowance::Caller;
 use crate::domain::identity::KeyId;
 use crate::instances::COUNT_PATIENCE;
-
-/// Marks a request that this process does not count by itself.
-#[derive(Debug, Clone, Copy)]
-pub struct CountedTogether;
-
-/// What one instance remembers of a quota that others count too.
-#[derive(Debug, Default)]
-pub struct SharedCount {
-    /// Until when each key is refused without asking.
-    refused: Mutex<HashMap<KeyId, Timer>>,
-    /// When each key's part of the quota is whole, counted here while the database is away.
-    whole: Mutex<HashMap<KeyId, Timer>>,
-}
-
-impl SharedCount {
-    fn refused(&self) -> MutexGuard<'_, HashMap<KeyId, Timer>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn whole(&self) -> MutexGuard<'_, HashMap<KeyId, Timer>> {
-        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How long the key is still refused.
-    fn wait(&self, key: KeyId, now: Timer) -> Option<Duration> {
-        let until = self.refused().get(&key).copied()?;
-        until
-            .checked_duration_since(now)
-            .filter(|wait| !wait.is_zero())
-    }
-
-    /// After a request: the next one is refused for so long.
-    fn learn(&self, key: KeyId, wait: Duration, now: Timer) {
-        let mut refused = self.refused();
-        if wait.is_zero() {
-            refused.remove(&key);
-        } else {
-            refused.insert(key, now + wait);
-        }
-    }
-
-    /// Counts here.
-    fn take(&self, key: KeyId, allowance: Allowance, now: Timer) -> Standing {
-        let mut whole = self.whole();
-        let known = whole.get(&key).copied().unwrap_or(now);
-        let standing = allowance.take(known.saturating_duration_since(now));
-        whole.insert(key, now + standing.whole_in);
-        standing
-    }
-
-    /// Forgets what says nothing any more.
-    pub fn forget_idle(&self) {
-        let now = Timer::now();
-        self.refused().retain(|_, until| *until > now);
-        self.whole().retain(|_, at| *at > now);
-    }
-}
 
 impl Quota {
     /// Counts one request over all instances; how many more would pass.

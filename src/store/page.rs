@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 
 use super::rows::transactions::{
     FiguresRow, FiguresSql, ListingRow, ListingSql, TransactionRow, TransactionSql,
+    transaction_columns,
 };
-use super::search_sql::transaction_columns;
 use super::statement::{Bind, Selecting, Statement};
 use super::{Listing, StoreError};
 use crate::domain::money::{Amount, Currency};

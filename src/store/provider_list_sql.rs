@@ -2,7 +2,8 @@
 //! standing. Narrow ones walk their own index; what is open or failed is found in its side table.
 
 use super::columns::Id;
-use super::search_sql::{storable, transaction_columns};
+use super::rows::transactions::transaction_columns;
+use super::search_sql::storable;
 use super::statement::{Bind, Statement};
 use crate::domain::identity::PartnerId;
 use crate::domain::search::{ProviderFilter, Standing};

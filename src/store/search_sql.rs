@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::columns::{At, Id};
 use super::dialect::{Dialect, Type};
 use super::page::{Page, bound};
-use super::rows::transactions::{TRANSACTION_COLUMNS, TransactionSql};
+use super::rows::transactions::{TransactionSql, transaction_columns};
 use super::statement::{Bind, Selecting, Statement};
 use crate::domain::clock::Instant;
 use crate::domain::identity::{PartnerId, TransactionId};
@@ -17,13 +17,6 @@ use crate::domain::transaction::IdField;
 
 /// Offsets beyond this are found by way of the day counters instead of being counted off row by row.
 pub const JUMP_FROM_OFFSET: i64 = 1_000;
-
-/// A transaction's columns behind a table's alias.
-pub fn transaction_columns(alias: &str) -> String {
-    TRANSACTION_COLUMNS
-        .map(|column| format!("{alias}.{column}"))
-        .join(", ")
-}
 
 /// Text as columns hold it: neither database keeps a NUL, so none is looked for.
 pub(super) fn storable(text: String) -> String {

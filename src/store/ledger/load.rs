@@ -13,7 +13,7 @@ use crate::domain::transaction::Provider;
 use crate::store::columns::{At, Id};
 use crate::store::dialect::{Dialect, Type};
 use crate::store::news_codec;
-use crate::store::search_sql::transaction_columns;
+use crate::store::rows::transactions::transaction_columns;
 use crate::store::statement::{Bind, Statement};
 
 /// Locks the partners' heads, in one order for everybody, and reads their last sequences.

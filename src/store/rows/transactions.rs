@@ -47,6 +47,13 @@ pub const TRANSACTION_COLUMNS: [&str; 30] = [
     "updated_at",
 ];
 
+/// The same behind a table's alias.
+pub fn transaction_columns(alias: &str) -> String {
+    TRANSACTION_COLUMNS
+        .map(|column| format!("{alias}.{column}"))
+        .join(", ")
+}
+
 /// Their types, all nullable because the listing joins them to figures that stand even for an empty page.
 pub type TransactionSql = (
     Nullable<IdSql>,
