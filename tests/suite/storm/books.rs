@@ -135,7 +135,8 @@ pub async fn balance(stage: &Stage) -> Balance {
         let entries = entries.unwrap_or_default();
         let reversal = reversals.get(row.id.as_str()).copied();
         if let Err(problem) = agree(row, &entries, reversal) {
-            problems.push(format!("{problem}: {row:?} {entries:?}"));
+            let story = story(stage, &row.id).await;
+            problems.push(format!("{problem}: {row:?} {entries:?}\n{story}"));
         }
         balance.success += usize::from(row.status == "success");
         balance.failed += usize::from(row.status == "failed");
@@ -156,6 +157,15 @@ pub async fn balance(stage: &Stage) -> Balance {
         problems.join("\n")
     );
     balance
+}
+
+/// A transaction's timeline, a line each.
+async fn story(stage: &Stage, id: &str) -> String {
+    let columns = ["kind", "to_status", "source", "result_code", "note"];
+    let from = format!("FROM transaction_events WHERE transaction_id = '{id}' ORDER BY at, id");
+    let lines = stage.db.rows(&columns, &from).await;
+    let lines: Vec<String> = lines.iter().map(|line| format!("  {line:?}")).collect();
+    lines.join("\n")
 }
 
 fn why_stuck(theirs: &[&LedgerPayment]) -> &'static str {

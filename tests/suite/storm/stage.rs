@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
-use ussd_status::domain::clock::{Clock, Instant, SystemClock};
+use ussd_status::domain::clock::{Clock, SystemClock};
 use ussd_status::domain::transaction::Provider;
 use ussd_status::reconciliation::LEASE;
 use ussd_status::simulator::receiver::{Fault as Misbehaviour, ReceivedWebhook, Receiver};
@@ -232,14 +232,15 @@ impl Stage {
                 self.simulator.clear_faults();
             }
             self.db.advance(chrono::Duration::minutes(61));
-            // What is being asked about has an end of its lease instead: everyone must have been heard.
-            let due = self.db.now() + LEASE;
-            self.until_none("due", &self.due_at(due)).await;
+            // All must be heard, those too that are being asked about.
+            self.until_none("due", || self.due()).await;
             self.simulator.until_quiet().await;
         }
         self.db.advance(chrono::Duration::hours(49));
-        self.until_none("open", "FROM open_transactions WHERE stuck_at IS NULL")
-            .await;
+        self.until_none("open", || {
+            "FROM open_transactions WHERE stuck_at IS NULL".to_owned()
+        })
+        .await;
         let pending = "FROM deliveries WHERE state = 'pending'";
         for _ in 0..200 {
             if self.db.count(pending).await == 0 {
@@ -248,20 +249,29 @@ impl Stage {
             self.db.advance(chrono::Duration::seconds(6));
             tokio::time::sleep(LOOK).await;
         }
-        self.until_none("undelivered", pending).await;
+        self.until_none("undelivered", || pending.to_owned()).await;
     }
 
-    fn due_at(&self, due: Instant) -> String {
-        let at = self.db.micros("ask_at");
-        let due = due.timestamp_micros();
-        format!("FROM open_transactions WHERE stuck_at IS NULL AND {at} <= {due}")
+    /// What is due, and what was taken to be asked about: that is due at the end of its lease. What has had news a moment ago
+    /// is asked about after seconds, and need not be waited for.
+    fn due(&self) -> String {
+        let [ask_at, news_at] = ["o.ask_at", "t.updated_at"].map(|column| self.db.micros(column));
+        let now = self.db.now();
+        let leased_until = (now + LEASE).timestamp_micros();
+        let now = now.timestamp_micros();
+        let silence = (LEASE * 2).num_microseconds().unwrap();
+        format!(
+            "FROM open_transactions o JOIN transactions t ON t.partner_id = o.partner_id AND t.id = o.transaction_id \
+             WHERE o.stuck_at IS NULL AND ({ask_at} <= {now} \
+             OR ({ask_at} <= {leased_until} AND {ask_at} - {news_at} > {silence}))"
+        )
     }
 
     /// Lines that move nothing are told to nobody, so it is looked for.
-    async fn until_none(&self, what: &str, from: &str) {
+    async fn until_none(&self, what: &str, from: impl Fn() -> String) {
         let begun = std::time::Instant::now();
         loop {
-            let count = self.db.count(from).await;
+            let count = self.db.count(&from()).await;
             if count == 0 {
                 return;
             }
