@@ -26,11 +26,15 @@ pub struct AskSchedule {
     pub longest_pause: Duration,
     /// How long after the last news asking ends.
     pub give_up_after: Duration,
+    /// Until when nobody may have been asking.
+    resumed_at: Option<Instant>,
 }
 
 impl AskSchedule {
     /// The longest pause between two questions.
     pub const LONGEST_PAUSE: Duration = Duration::hours(1);
+    /// How long asking goes on about what would have ended while nobody asked.
+    pub const LATE_FOR: Duration = Duration::hours(6);
 
     /// A schedule that starts after `first_after` and ends after `give_up_after`.
     pub fn new(first_after: Duration, give_up_after: Duration) -> Self {
@@ -38,6 +42,24 @@ impl AskSchedule {
             first_after,
             longest_pause: Self::LONGEST_PAUSE.max(first_after),
             give_up_after,
+            resumed_at: None,
+        }
+    }
+
+    /// The same for whoever begins to ask at `at`. What would have ended before was perhaps not asked about as it should
+    /// have been: nobody gives it up because the service was away.
+    pub fn resumed(self, at: Instant) -> Self {
+        Self {
+            resumed_at: Some(at),
+            ..self
+        }
+    }
+
+    fn end(&self, last_news: Instant) -> Instant {
+        let end = last_news + self.give_up_after;
+        match self.resumed_at {
+            Some(at) if end <= at => at + Self::LATE_FOR.min(self.give_up_after),
+            _ => end,
         }
     }
 
@@ -45,12 +67,12 @@ impl AskSchedule {
     /// it doubles every time, without a count of the questions.
     pub fn next(&self, last_news: Instant, now: Instant) -> Instant {
         let pause = (now - last_news).clamp(self.first_after, self.longest_pause);
-        (now + pause).min((last_news + self.give_up_after).max(now + self.first_after))
+        (now + pause).min(self.end(last_news).max(now + self.first_after))
     }
 
     /// Whether asking is over.
     pub fn is_over(&self, last_news: Instant, now: Instant) -> bool {
-        now - last_news >= self.give_up_after
+        now >= self.end(last_news)
     }
 }
 
@@ -72,6 +94,27 @@ mod tests {
         assert_eq!(minutes[minutes.len() - 1], 48 * 60);
         assert!(minutes.windows(2).all(|pair| pair[1] - pair[0] <= 60));
         assert!(asked.len() < 60, "{} questions", asked.len());
+    }
+
+    #[test]
+    fn what_ended_while_nobody_asked_is_asked_about_for_some_hours_more() {
+        let schedule = AskSchedule::new(Duration::seconds(60), Duration::hours(48));
+        let news = SystemClock.now();
+        let back = news + Duration::hours(72);
+        assert!(schedule.is_over(news, back));
+        let resumed = schedule.resumed(back);
+        assert!(!resumed.is_over(news, back));
+        assert_eq!(resumed.next(news, back), back + Duration::hours(1));
+        let end = back + AskSchedule::LATE_FOR;
+        assert_eq!(resumed.next(news, end - Duration::minutes(5)), end);
+        assert!(resumed.is_over(news, end));
+        // What ends later ends as ever.
+        let later = back - Duration::hours(47);
+        assert!(resumed.is_over(later, later + Duration::hours(48)));
+        assert!(!resumed.is_over(later, later + Duration::hours(47)));
+        // Nor does it take longer than asking takes at all.
+        let short = AskSchedule::new(Duration::seconds(1), Duration::hours(2)).resumed(back);
+        assert!(short.is_over(news, back + Duration::hours(2)));
     }
 
     #[test]

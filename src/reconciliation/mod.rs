@@ -125,8 +125,14 @@ impl Reconciler {
         }
     }
 
+    /// Begins after a time in which perhaps nobody asked: what would have ended meanwhile is not given up unasked.
+    pub fn resume(&mut self) {
+        self.schedule = self.schedule.resumed(self.clock.now());
+    }
+
     /// Works until cancelled, and tells `report` of every step; then gives back what it did not come to.
     pub async fn run(mut self, cancel: CancellationToken, mut report: impl FnMut(&Step) + Send) {
+        self.resume();
         let mut troubled = false;
         while !cancel.is_cancelled() {
             let due = self.clock.now();

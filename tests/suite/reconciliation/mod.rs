@@ -28,6 +28,7 @@ use script::{Script, Scripts, down, news, nothing, throttled, will_tell};
 on_both_databases!(
     a_lost_callback_is_made_good_by_a_question,
     pauses_grow_until_asking_ends_and_what_is_stuck_is_told,
+    what_ended_while_the_service_was_away_is_asked_about_before_it_is_given_up,
     nobody_is_asked_before_the_time_or_after_news,
     an_unconfirmed_failure_is_asked_about_until_it_was_heard_once,
     a_question_that_failed_never_overturns_a_final_state,
@@ -167,6 +168,28 @@ async fn pauses_grow_until_asking_ends_and_what_is_stuck_is_told(db: TestStore) 
     scene.db.advance(Duration::hours(48));
     assert_eq!(scene.ask().await, Step::default());
     assert_eq!(scene.script.asked().len(), asked, "asking is over");
+}
+
+async fn what_ended_while_the_service_was_away_is_asked_about_before_it_is_given_up(db: TestStore) {
+    let script = Script::new(|question| match question.ids.conversation_id.as_deref() {
+        Some("paid") => news(question, ResultClass::Success),
+        _ => nothing(),
+    });
+    let mut scene = Scene::new(db, script).await;
+    let paid = scene.payment("paid").await;
+    let silent = scene.payment("silent").await;
+    scene.db.advance(Duration::hours(72));
+    scene.worker.resume();
+    let step = scene.ask().await;
+    assert_eq!(step.asked, 2);
+    assert_eq!(step.settled, [(paid.id, Status::Success)]);
+    assert_eq!(step.stuck, []);
+    scene.db.advance(AskSchedule::LONGEST_PAUSE);
+    let step = scene.ask().await;
+    assert_eq!((step.asked, step.stuck), (1, vec![]));
+    scene.db.advance(AskSchedule::LATE_FOR);
+    let step = scene.ask().await;
+    assert_eq!((step.asked, step.stuck), (0, vec![silent.id]));
 }
 
 async fn nobody_is_asked_before_the_time_or_after_news(db: TestStore) {
