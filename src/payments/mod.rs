@@ -189,6 +189,7 @@ impl Payments {
                 partner_id: order.partner_id,
                 transaction_id: transaction.id,
                 source: format!("call:{}", order.kind),
+                was_unconfirmed: false,
                 word,
             })
             .await?;
@@ -338,6 +339,7 @@ impl Payments {
                 partner_id: transaction.partner_id,
                 transaction_id: transaction.id,
                 source: format!("query:{}", transaction.kind),
+                was_unconfirmed: transaction.unconfirmed,
                 word: Word::News {
                     update: update.clone(),
                     ask_again_at,

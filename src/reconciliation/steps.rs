@@ -222,8 +222,10 @@ impl Reconciler {
     fn give_up(&mut self, transaction: Transaction) {
         self.untold.push(Told {
             source: "reconciliation".to_owned(),
+            word: Word::Stuck {
+                last_news: transaction.updated_at,
+            },
             before: transaction,
-            word: Word::Stuck,
             is_answer: false,
         });
     }
@@ -250,6 +252,7 @@ impl Reconciler {
                 partner_id: told.before.partner_id,
                 transaction_id: told.before.id,
                 source: told.source.clone(),
+                was_unconfirmed: told.before.unconfirmed,
                 word: told.word.clone(),
             })))
         }))
@@ -292,7 +295,7 @@ fn note(step: &mut Step, told: &Told, after: &Transaction) {
     step.answered += usize::from(told.is_answer);
     let (id, status) = (after.id, after.status);
     match &told.word {
-        Word::Stuck if !status.is_final() => {
+        Word::Stuck { last_news } if !status.is_final() && after.updated_at == *last_news => {
             warn!(transaction_id = %id, provider = %after.provider, kind = %after.kind, "stuck");
             step.stuck.push(id);
         }

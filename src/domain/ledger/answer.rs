@@ -18,7 +18,9 @@ impl Ledger {
             return Outcome::Refused(Refusal::NotFound);
         };
         let kind = known.kind;
-        let was_unconfirmed = known.status.is_final() && known.unconfirmed;
+        // What was asked before it failed says nothing of the failure.
+        let was_unconfirmed =
+            answer.was_unconfirmed && known.status.is_final() && known.unconfirmed;
         match answer.word {
             Word::Accepted {
                 ids,
@@ -44,7 +46,7 @@ impl Ledger {
                 ask_again_at,
                 was_heard,
             } => self.ask_again(key, was_unconfirmed && was_heard, ask_again_at),
-            Word::Stuck => self.give_up(key, &answer.source),
+            Word::Stuck { last_news } => self.give_up(key, last_news, &answer.source),
         }
         match self.transaction(key) {
             Some(transaction) => Outcome::Answered(Box::new(transaction.clone())),
@@ -140,8 +142,12 @@ impl Ledger {
         }
     }
 
-    fn give_up(&mut self, key: Key, source: &str) {
+    fn give_up(&mut self, key: Key, last_news: Instant, source: &str) {
         let Some(slot) = self.slot(key) else { return };
+        if slot.now.updated_at > last_news {
+            // Its time has begun again; when the lease on it ends, it is asked about as usual.
+            return;
+        }
         if slot.now.status.is_final() {
             slot.ask = Ask::NoMore;
             return;

@@ -263,7 +263,7 @@ impl Ledger {
             return;
         }
         slot.now.reversed_at = Some(now);
-        slot.now.updated_at = now;
+        slot.touch(now);
         slot.now.status = Status::Failed;
         slot.now.unconfirmed = false;
         if from != Status::Failed {
@@ -290,7 +290,7 @@ impl Ledger {
         if let Some(slot) = self.slot(key) {
             slot.now.reversed_at = Some(now);
             slot.now.unconfirmed = false;
-            slot.now.updated_at = now;
+            slot.touch(now);
             take_over(&mut slot.now, update);
         }
         let mut entry = self.line(TimelineKind::Reversed, None, None, source);
@@ -307,7 +307,7 @@ impl Ledger {
             receipt_is_new = slot.now.receipt.is_none() && update.receipt.is_some();
             let paid_is_new = slot.now.paid.is_none();
             take_over(&mut slot.now, update);
-            slot.now.updated_at = now;
+            slot.touch(now);
             mismatch = slot
                 .now
                 .paid
@@ -344,7 +344,7 @@ impl Ledger {
                 && slot.now.provider_status.as_ref() != Some(word)
             {
                 slot.now.provider_status = Some(word.clone());
-                slot.now.updated_at = now;
+                slot.touch(now);
             }
         }
         let mut entry = self.line(TimelineKind::News, None, None, source);

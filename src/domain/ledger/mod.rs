@@ -175,6 +175,8 @@ pub struct ProviderAnswer {
     pub transaction_id: TransactionId,
     /// For the timeline: `call:stk_push`, `query:b2c`.
     pub source: String,
+    /// Whether the transaction had failed, not for certain, when the provider was asked: that is asked about once.
+    pub was_unconfirmed: bool,
     /// What it said.
     pub word: Word,
 }
@@ -209,8 +211,11 @@ pub enum Word {
         /// Whether the provider did take the question: of an unconfirmed failure it is asked no more then.
         was_heard: bool,
     },
-    /// The time for asking is over.
-    Stuck,
+    /// The time for asking is over, unless there has been news since.
+    Stuck {
+        /// The last news that was known then.
+        last_news: Instant,
+    },
 }
 
 /// What came of a command.
@@ -272,6 +277,19 @@ pub enum Refusal {
         /// The transaction of that one.
         transaction_id: TransactionId,
     },
+}
+
+impl Refusal {
+    /// The transaction that stands in the way.
+    pub fn holder(&self) -> Option<TransactionId> {
+        match self {
+            Self::Reused { transaction_id, .. }
+            | Self::Held { transaction_id, .. }
+            | Self::ToldBefore { transaction_id, .. }
+            | Self::Twin { transaction_id } => Some(*transaction_id),
+            Self::NotFound | Self::Fixed { .. } | Self::OriginalUnknown => None,
+        }
+    }
 }
 
 /// What became of a callback.

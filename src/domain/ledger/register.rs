@@ -291,7 +291,7 @@ impl Ledger {
         let now = self.now;
         if let Some(slot) = self.slot(key) {
             slot.now.status = status;
-            slot.now.updated_at = now;
+            slot.touch(now);
         }
     }
 
@@ -305,7 +305,7 @@ impl Ledger {
         for (field, value) in ids.known() {
             if slot.now.ids.value(field).is_none() {
                 slot.now.ids.set(field, value.to_owned());
-                slot.now.updated_at = now;
+                slot.touch(now);
                 learned = true;
             }
         }

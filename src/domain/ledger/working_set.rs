@@ -118,7 +118,7 @@ impl Lookups {
         let (ids, update) = match word {
             Word::Accepted { ids, update, .. } => (Some(ids), update.as_deref()),
             Word::News { update, .. } => (None, Some(&**update)),
-            Word::NotAccepted(_) | Word::NoNews { .. } | Word::Stuck => (None, None),
+            Word::NotAccepted(_) | Word::NoNews { .. } | Word::Stuck { .. } => (None, None),
         };
         let ids = ids.into_iter().flat_map(ProviderIds::known);
         self.values.extend(ids.map(|(_, value)| value.to_owned()));
@@ -200,6 +200,16 @@ pub(super) struct Slot {
     before: Option<Transaction>,
     pub(super) now: Transaction,
     pub(super) ask: Ask,
+}
+
+impl Slot {
+    /// There is news of it, so that its time for being asked about begins again.
+    pub(super) fn touch(&mut self, now: Instant) {
+        self.now.updated_at = now;
+        if self.ask == Ask::Stuck {
+            self.ask = Ask::Usual;
+        }
+    }
 }
 
 /// When the provider shall be asked about a transaction, if it is not over.

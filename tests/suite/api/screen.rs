@@ -287,7 +287,10 @@ async fn silence_turns_into_do_not_pay_again(db: TestStore) {
         partner_id: partner.id,
         transaction_id: id.as_str().unwrap().parse().unwrap(),
         source: "reconciliation".to_owned(),
-        word: Word::Stuck,
+        was_unconfirmed: false,
+        word: Word::Stuck {
+            last_news: app.db.now(),
+        },
     }));
     app.db.store.record(command).await.unwrap();
     let [en, sw] = screens(&app, &partner, query).await;

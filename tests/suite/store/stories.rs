@@ -73,7 +73,10 @@ async fn give_up(db: &TestStore, row: &Transaction) {
         partner_id: row.partner_id,
         transaction_id: row.id,
         source: "reconciliation".to_owned(),
-        word: Word::Stuck,
+        was_unconfirmed: false,
+        word: Word::Stuck {
+            last_news: row.updated_at,
+        },
     };
     db.record(Command::Answered(Box::new(answer))).await;
 }

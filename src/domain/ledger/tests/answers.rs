@@ -25,8 +25,14 @@ fn answered(book: &Book, transaction_id: TransactionId, word: Word) -> Command {
         partner_id: book.partner,
         transaction_id,
         source: "call:stk_push".to_owned(),
+        was_unconfirmed: book.get(transaction_id).unconfirmed,
         word,
     }))
+}
+
+fn stuck(book: &Book, id: TransactionId) -> Command {
+    let last_news = book.get(id).updated_at;
+    answered(book, id, Word::Stuck { last_news })
 }
 
 fn accepted(conversation_id: &str) -> Word {
@@ -264,10 +270,50 @@ fn an_unconfirmed_failure_is_asked_about_once() {
 }
 
 #[test]
+fn a_question_asked_before_an_unconfirmed_failure_is_not_the_one_about_it() {
+    let mut book = Book::new();
+    let id = book.accepted("ws_CO_1");
+    let heard = Word::NoNews {
+        ask_again_at: book.now + Duration::minutes(1),
+        was_heard: true,
+    };
+    let before = answered(&book, id, heard.clone());
+    book.tell(failure("ws_CO_1", ResultClass::Unconfirmed, "1037"));
+    book.one(before);
+    assert!(book.ask_at[&id].is_some(), "it was asked of the prompt");
+    book.one(answered(&book, id, heard));
+    assert_eq!(book.ask_at[&id], None);
+}
+
+#[test]
+fn what_has_news_meanwhile_is_not_stuck() {
+    let mut book = Book::new();
+    let queued = |book: &mut Book, name| book.register(payment(book.partner, name));
+    // The news is written first.
+    let id = queued(&mut book, "a");
+    let late = stuck(&book, id);
+    book.now += Duration::hours(48);
+    book.one(attach(book.partner, id, conversation("a")));
+    book.one(late);
+    assert!(!book.stuck.contains(&id));
+    assert!(!book.timeline(id).contains(&TimelineKind::Stuck));
+    // Both are written together.
+    let id = queued(&mut book, "b");
+    book.now += Duration::hours(48);
+    let both = [
+        stuck(&book, id),
+        attach(book.partner, id, conversation("b")),
+    ];
+    book.run(both);
+    assert!(!book.stuck.contains(&id));
+    assert_eq!(book.get(id).status, Status::Accepted);
+}
+
+#[test]
 fn what_is_stuck_says_so_once_and_news_still_ends_it() {
     let mut book = Book::new();
     let id = book.accepted("ws_CO_1");
-    book.one(answered(&book, id, Word::Stuck));
+    book.one(stuck(&book, id));
     assert!(book.stuck.contains(&id));
     assert_eq!(book.get(id).status, Status::Accepted, "never guessed");
     assert!(book.timeline(id).contains(&TimelineKind::Stuck));
