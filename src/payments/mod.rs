@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::clock::Clock;
-use crate::domain::identity::{EndpointId, TransactionId};
-use crate::domain::ledger::{Command, Outcome, ProviderAnswer, Refusal, Word};
+use crate::domain::identity::{EndpointId, PartnerId, TransactionId};
+use crate::domain::ledger::{Command, Outcome, ProviderAnswer, Refusal, Registration, Word};
 use crate::domain::payment::CallAnswer;
 use crate::domain::search::BulkLookup;
 use crate::domain::transaction::{ProviderIds, Transaction};
@@ -31,6 +31,10 @@ pub use order::{Order, Original};
 /// The pause before an answer that could not be written is written again; it doubles up to the longest.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
 const WRITE_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long an intent is ordered again whose commit was not answered, while the caller waits.
+const INTENT_PATIENCE: Duration = Duration::from_secs(2);
+/// The first pause before it is looked whether it was committed all the same: no commit that was under way takes longer.
+const LATE_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a payment was not started. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,14 @@ pub struct Settled {
     pub reference: Option<String>,
     /// The provider's answer as it came, for the caller that made the payment.
     pub body: Option<Value>,
+}
+
+/// Whose intent is committed under an order's key.
+enum Intended {
+    /// This order's: nobody else calls the provider.
+    Ours(Box<Transaction>),
+    /// An earlier one's.
+    Another(Box<Transaction>),
 }
 
 /// The starter of payments.
@@ -133,39 +145,135 @@ impl Payments {
         if !order.provider.kinds().contains(&order.kind) {
             return Err(Unsupported(order.kind.name()).into());
         }
-        let connected = self
-            .accounts
-            .find(order.partner_id, order.provider, order.account_id)
-            .await?;
+        // Whoever repeats an order is told how it stands, whatever has become of the account it went through.
+        let (known, connected) = tokio::join!(
+            self.find_known(&order),
+            self.accounts
+                .find(order.partner_id, order.provider, order.account_id)
+        );
+        let known = known?;
+        let is_known = known.is_some();
+        if let Some(known) = known {
+            match self.repeat(known, &order).await {
+                // The ledger names the field that differs.
+                Err(PayError::OtherOrder(_) | PayError::OnlyRegistered(_)) if connected.is_ok() => {
+                }
+                told => return told,
+            }
+        }
+        let connected = connected?;
         let own_ids = own_ids(&order, &connected);
-        let digest = order.digest(connected.account.id);
-        let registration = order.registration(connected.account.id, own_ids, digest.clone());
+        let account_id = connected.account.id;
+        let registration = order.registration(account_id, own_ids, order.digest(account_id));
         // Before the intent, so that the endpoint is told of its very first event; not for a repeat.
         if let Some(endpoint) = &order.endpoint
-            && !self.is_known(&order).await?
+            && !is_known
         {
             let audit = audit(&order, endpoint.id, "webhook.create");
             self.store.insert_endpoint(endpoint.clone(), audit).await?;
         }
-        let recorded = self
-            .store
-            .record(Command::Register(Box::new(registration)))
-            .await;
-        match recorded {
-            Ok(Outcome::Registered {
-                transaction,
-                created: true,
-            }) => self.call(&order, &connected, *transaction).await,
-            other => {
+        match self.record_intent(registration).await {
+            Ok(Intended::Ours(transaction)) => self.call(&order, &connected, *transaction).await,
+            Ok(Intended::Another(transaction)) => {
                 self.remove_endpoint(&order).await;
-                match other? {
-                    Outcome::Registered { transaction, .. } => {
-                        self.repeat(*transaction, &digest).await
+                self.repeat(*transaction, &order).await
+            }
+            Err(PayError::Store(StoreError::Unavailable(reason))) => {
+                // It may be committed, and nobody else will call.
+                let this = Arc::clone(&self);
+                let later = async move { this.call_if_intended(order, connected).await };
+                self.tasks.spawn_on(later, &self.runtime);
+                Err(StoreError::Unavailable(reason).into())
+            }
+            Err(error) => {
+                self.remove_endpoint(&order).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Commits an intent. A commit whose answer was lost may have been made or not, so it is ordered again for a while: a
+    /// second one finds the first by its id.
+    async fn record_intent(&self, registration: Registration) -> Result<Intended, PayError> {
+        let own_id = registration
+            .intent
+            .as_ref()
+            .map(|intent| intent.transaction_id);
+        let partner_id = registration.partner_id;
+        let begun = tokio::time::Instant::now();
+        loop {
+            let command = Command::Register(Box::new(registration.clone()));
+            match self.store.record(command).await {
+                Err(StoreError::Unavailable(_)) if begun.elapsed() < INTENT_PATIENCE => {
+                    tokio::time::sleep(WRITE_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+                Ok(Outcome::Registered {
+                    transaction,
+                    created,
+                }) => {
+                    let is_ours = created || Some(transaction.id) == own_id;
+                    return Ok(if is_ours {
+                        Intended::Ours(transaction)
+                    } else {
+                        Intended::Another(transaction)
+                    });
+                }
+                Ok(Outcome::Refused(refusal)) => {
+                    let holder = refusal.holder().filter(|holder| Some(*holder) == own_id);
+                    return match holder {
+                        Some(own) => self.find_intended(partner_id, own).await,
+                        None => Err(PayError::Refused(refusal)),
+                    };
+                }
+                Ok(Outcome::Attached(_) | Outcome::Answered(_) | Outcome::Recorded(_)) => {
+                    return Err(PayError::Lost);
+                }
+            }
+        }
+    }
+
+    /// The transaction of an intent of ours that was committed.
+    async fn find_intended(
+        &self,
+        partner_id: PartnerId,
+        id: TransactionId,
+    ) -> Result<Intended, PayError> {
+        let found = self.store.find_transaction(partner_id, id).await?;
+        let (transaction, _) = found.ok_or(PayError::Lost)?;
+        Ok(Intended::Ours(Box::new(transaction)))
+    }
+
+    /// Looks, when the database is back, whether an intent was committed whose commit was not answered; then the provider
+    /// is called after all. The caller was told that nobody knows, and that the order may be sent again.
+    async fn call_if_intended(self: Arc<Self>, order: Order, connected: Connected) {
+        let mut pause = LATE_PAUSE;
+        loop {
+            tokio::select! {
+                // It stays queued, as after a kill.
+                () = self.cancel.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            match self
+                .find_intended(order.partner_id, order.transaction_id)
+                .await
+            {
+                Ok(Intended::Ours(transaction) | Intended::Another(transaction)) => {
+                    if let Err(error) = self.call(&order, &connected, *transaction).await {
+                        tracing::warn!(%error, "a payment that was called late");
                     }
-                    Outcome::Refused(refusal) => Err(PayError::Refused(refusal)),
-                    Outcome::Attached(_) | Outcome::Answered(_) | Outcome::Recorded(_) => {
-                        Err(PayError::Lost)
-                    }
+                    return;
+                }
+                Err(PayError::Store(StoreError::Unavailable(_))) => {
+                    pause = (pause * 2).min(WRITE_PAUSE_MAX);
+                }
+                Err(PayError::Lost) => {
+                    self.remove_endpoint(&order).await;
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "an order that was perhaps recorded cannot be looked for");
+                    return;
                 }
             }
         }
@@ -203,13 +311,15 @@ impl Payments {
     }
 
     /// The same order again; or another one, or none, under its key.
-    async fn repeat(&self, transaction: Transaction, digest: &str) -> Result<Settled, PayError> {
+    async fn repeat(&self, transaction: Transaction, order: &Order) -> Result<Settled, PayError> {
         let record = self
             .store
             .find_payment(transaction.partner_id, transaction.id)
             .await?
             .ok_or(PayError::OnlyRegistered(transaction.id))?;
-        if record.digest != digest {
+        // Who names no account means the one it went through.
+        let account_id = order.account_id.unwrap_or(record.account_id);
+        if record.digest != order.digest(account_id) {
             return Err(PayError::OtherOrder(transaction.id));
         }
         Ok(Settled {
@@ -275,14 +385,14 @@ impl Payments {
         }
     }
 
-    /// Whether a transaction has the order's key already.
-    async fn is_known(&self, order: &Order) -> Result<bool, PayError> {
+    /// The transaction that has the order's key already.
+    async fn find_known(&self, order: &Order) -> Result<Option<Transaction>, PayError> {
         let lookup = BulkLookup {
             client_request_ids: order.client_request_id.iter().cloned().collect(),
             ..BulkLookup::default()
         };
         let found = self.store.find_transactions(order.partner_id, lookup);
-        Ok(!found.await?.transactions.is_empty())
+        Ok(found.await?.transactions.into_iter().next())
     }
 
     async fn remove_endpoint(&self, order: &Order) {

@@ -28,6 +28,7 @@ on_both_databases!(
     an_identical_prompt_without_a_key_is_stopped,
     another_partners_things_cannot_be_used,
     of_several_accounts_one_must_be_chosen,
+    a_repeat_is_told_how_it_stands_whatever_became_of_the_account,
     without_a_token_nothing_was_sent_and_that_is_known,
     a_caller_that_hangs_up_does_not_stop_its_payment,
     a_suspended_partner_starts_nothing,
@@ -341,6 +342,47 @@ async fn of_several_accounts_one_must_be_chosen(db: TestStore) {
     let answer = paying.app.post(&third, PAYMENTS, &order).await;
     answer.refused(502, "PROVIDER_1001");
     assert_eq!(paying.sent().len(), 1);
+}
+
+async fn a_repeat_is_told_how_it_stands_whatever_became_of_the_account(db: TestStore) {
+    let paying = Paying::start(db).await;
+    let known = order("b2c", "KNOWN", "5678");
+    let made = paying.pay(known.clone()).await.expect(201);
+    let unknown = order("stk_push", "UNKNOWN", "0500");
+    let lost = paying.pay(unknown.clone()).await.expect(202);
+    let same = async |order: &Value, made: &Value| {
+        let again = paying.pay(order.clone()).await;
+        assert!(
+            [200, 202].contains(&again.status.as_u16()),
+            "{}",
+            again.text
+        );
+        assert_eq!(
+            again.json()["transaction"]["transaction_id"],
+            made["transaction"]["transaction_id"]
+        );
+    };
+    // A second account: a new order must say which, a repeat need not.
+    let credentials = mpesa_credentials("second");
+    let app = &paying.app;
+    let second = app
+        .account(paying.partner.id, Provider::Mpesa, credentials)
+        .await;
+    let new = order("b2c", "NEW", "5678");
+    paying.pay(new).await.refused(400, "VALIDATION_1002");
+    same(&known, &made).await;
+    same(&unknown, &lost).await;
+    let mut elsewhere = known.clone();
+    elsewhere["account_id"] = json!(second.id.to_string());
+    paying.pay(elsewhere).await.refused(409, "CONFLICT_1001");
+    // No account is left.
+    for account in [&paying.mpesa, &second] {
+        let store = &paying.app.db.store;
+        assert!(store.remove_account(account.id, audit()).await.unwrap());
+        same(&known, &made).await;
+        same(&unknown, &lost).await;
+    }
+    assert_eq!(paying.sent().len(), 2);
 }
 
 async fn without_a_token_nothing_was_sent_and_that_is_known(db: TestStore) {

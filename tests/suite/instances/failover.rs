@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
+use ussd_status::simulator::RunningSimulator;
 use ussd_status::store::DatabaseUrl;
 
 use crate::api::{STATUS, b2c_result};
 use crate::support::TestStore;
-use crate::support::program::{Customer, Place, Program, client, customer, registration};
-use crate::support::wire::Wire;
+use crate::support::paying::{PAYMENTS, mpesa_credentials, order, simulator};
+use crate::support::program::{
+    Customer, Place, Program, client, customer, customer_with, registration,
+};
+use crate::support::wire::{MARK, Wire};
 
 /// Where the test's server really is.
 fn server(db: &TestStore) -> (url::Url, SocketAddr) {
@@ -91,6 +95,98 @@ impl Scene {
             );
         }
     }
+}
+
+/// A service whose database is at the end of a wire, and its providers.
+struct Payer {
+    scene: Scene,
+    wire: Wire,
+    simulator: RunningSimulator,
+}
+
+impl Payer {
+    async fn start() -> Self {
+        let db = TestStore::postgres().await;
+        let simulator = simulator().await;
+        let (url, address) = server(&db);
+        let wire = Wire::to(address).await;
+        let key = ussd_status::vault::new_master_key().unwrap();
+        let place = Place::under(&key, &db, &[]);
+        let customer = customer_with(&place, &mpesa_credentials("wire").to_string());
+        let url = by_way_of(&url, &format!("127.0.0.1:{}", wire.port()));
+        let mpesa = simulator.url();
+        let settings = [
+            ("DATABASE_URL", url.as_str()),
+            ("DATABASE_TIMEOUT", "1s"),
+            ("DATABASE_CONNECT_TIMEOUT", "300ms"),
+            ("MPESA_BASE_URL", &mpesa),
+        ];
+        let scene = Scene {
+            program: Place::under(&key, &db, &settings).serve(),
+            customer,
+            client: client(),
+            db,
+        };
+        Self {
+            scene,
+            wire,
+            simulator,
+        }
+    }
+
+    async fn pay(&self) -> StatusCode {
+        let url = format!("{}{PAYMENTS}", self.scene.program.base());
+        let order = order("stk_push", MARK, "5678").to_string();
+        let request = self.scene.client.post(url).body(order);
+        let request = request.header("x-api-key", &self.scene.customer.key);
+        self.scene.answer(request).await
+    }
+
+    /// Payments that the provider was asked for.
+    fn sent(&self) -> usize {
+        self.simulator.ledger().payments.len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_commit_was_not_answered_is_sent_once_all_the_same() {
+    let payer = Payer::start().await;
+    payer.wire.lose_marked_commit();
+    assert_eq!(payer.pay().await, 201);
+    assert!(payer.wire.has_lost_it());
+    assert_eq!(payer.pay().await, 200);
+    assert_eq!(payer.sent(), 1);
+    assert_eq!(payer.scene.db.count("FROM transactions").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_commit_was_not_answered_is_sent_when_the_database_is_back() {
+    let payer = Payer::start().await;
+    payer.wire.lose_marked_commit();
+    let cut = async {
+        while !payer.wire.has_lost_it() {
+            tokio::task::yield_now().await;
+        }
+        payer.wire.cut();
+    };
+    let (paid, ()) = tokio::join!(payer.pay(), cut);
+    assert_eq!(paid, 503);
+    assert_eq!(payer.sent(), 0);
+    payer.wire.mend();
+    let begun = Instant::now();
+    while payer.sent() == 0 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "it is never sent"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // What its caller does meanwhile, as it was told, makes no second one.
+    while payer.pay().await != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is not known");
+    }
+    assert_eq!(payer.sent(), 1);
+    assert_eq!(payer.scene.db.count("FROM transactions").await, 1);
 }
 
 /// Longer than the pool is large, so that every connection would be lost if one could be.

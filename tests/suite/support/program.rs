@@ -229,6 +229,11 @@ pub const CREDENTIALS: &str = r#"{"environment":"sandbox","shortcode":"600966","
 
 /// Makes one.
 pub fn customer(place: &Place) -> Customer {
+    customer_with(place, CREDENTIALS)
+}
+
+/// Makes one whose M-Pesa account has these credentials.
+pub fn customer_with(place: &Place, credentials: &str) -> Customer {
     let partner = place.json(&["partner", "create", "--name", "Kilimo", "--json"], "");
     let id = partner["id"].as_str().unwrap().to_owned();
     let arguments = [
@@ -242,7 +247,7 @@ pub fn customer(place: &Place) -> Customer {
         "-",
         "--json",
     ];
-    let account = place.json(&arguments, CREDENTIALS);
+    let account = place.json(&arguments, credentials);
     let token = account["callback_token"].as_str().unwrap();
     Customer {
         key: partner["api_key"].as_str().unwrap().to_owned(),
