@@ -137,6 +137,9 @@ pub async fn take(
     let (events, notices): (Vec<_>, Vec<_>) = leased.iter().partition(|row| row.sequence > 0);
     if !events.is_empty() {
         let rows: Vec<ClaimedEventRow> = claimed_events(&events).load(conn).await?;
+        if rows.len() < events.len() {
+            end_without_event(&events, now).execute(conn).await?;
+        }
         claimed.extend(readable(rows));
     }
     if !notices.is_empty() {
@@ -144,6 +147,19 @@ pub async fn take(
         claimed.extend(readable(rows));
     }
     Ok(claimed)
+}
+
+/// Ends those of which there is nothing to tell: the event was old and removed at the moment when its delivery was to be
+/// made again. (Others are missing because their endpoint was removed meanwhile.)
+fn end_without_event(leased: &[&LeasedRow], now: Instant) -> Statement {
+    Statement::new(format!(
+        "UPDATE deliveries SET state = 'dead', is_leased = false, finished_at = $2 FROM {} AS r \
+         WHERE deliveries.partner_id = r.partner_id AND deliveries.id = r.id AND {IS_PENDING} \
+         AND NOT EXISTS (SELECT 1 FROM transaction_events v WHERE v.partner_id = r.partner_id AND v.sequence = r.sequence)",
+        leased_rows()
+    ))
+    .text(as_rows(leased))
+    .bind(Bind::At(At(now)))
 }
 
 /// One row that cannot be read must not hold up the others; its lease runs out and it is tried again.

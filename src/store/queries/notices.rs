@@ -1,13 +1,15 @@
 //! Attempts after which an endpoint is told nothing any more. Its partner's other endpoints are owed a notice of that, in
 //! the commit that disables it: whatever is killed then, they are told, or it happens again.
 
+use chrono::Duration;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use serde_json::{Value, json};
 
 use super::endpoints::lock_ledger;
 use super::{Conn, DIALECT, deliveries};
-use crate::domain::delivery::{Attempt, AttemptVerdict};
+use crate::domain::clock::Instant;
+use crate::domain::delivery::{Attempt, AttemptVerdict, FAILING_PATIENCE, next_attempt_at};
 use crate::domain::identity::{DeliveryId, EndpointId, NoticeId, PartnerId};
 use crate::domain::notice::{DisabledNotice, DisabledReason};
 use crate::store::StoreError;
@@ -18,18 +20,21 @@ use crate::store::schema::endpoints;
 use crate::store::statement::{Bind, Statement};
 
 /// Records attempts of which some end their endpoint.
-pub async fn record_ending(conn: &mut Conn, attempts: Vec<Attempt>) -> Result<(), StoreError> {
+pub async fn record_ending(conn: &mut Conn, mut attempts: Vec<Attempt>) -> Result<(), StoreError> {
     conn.transaction(async |conn| {
-        let ends = ends(&attempts);
         // The partners' ledgers first, as every commit of them does: one that still saw the endpoint is over, and the
         // next one will not. In one order, so that nobody waits in a circle.
-        let mut partners: Vec<PartnerId> =
-            ends.iter().map(|(attempt, _)| attempt.partner_id).collect();
+        let mut partners: Vec<PartnerId> = ends(&attempts)
+            .iter()
+            .map(|(attempt, _)| attempt.partner_id)
+            .collect();
         partners.sort_unstable();
         partners.dedup();
         for partner in partners {
             lock_ledger(conn, partner).await?;
         }
+        spare_recovered(conn, &mut attempts).await?;
+        let ends = ends(&attempts);
         let mut notices = Vec::new();
         for (attempt, reason) in ends {
             if let Some(notice) = notice(conn, attempt, reason).await? {
@@ -45,6 +50,58 @@ pub async fn record_ending(conn: &mut Conn, attempts: Vec<Attempt>) -> Result<()
         Ok(())
     })
     .await
+}
+
+/// An attempt judged its endpoint by what was known when it began. If that has answered since, or its partner has enabled it
+/// again, it has not failed for days without one success: the attempt is one that failed, and no more.
+async fn spare_recovered(conn: &mut Conn, attempts: &mut [Attempt]) -> Result<(), StoreError> {
+    let given_up = |attempt: &Attempt| attempt.verdict == AttemptVerdict::GivenUp;
+    let mut endpoints: Vec<EndpointId> = attempts
+        .iter()
+        .filter(|attempt| given_up(attempt))
+        .map(|attempt| attempt.endpoint_id)
+        .collect();
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    for endpoint in endpoints {
+        let failing_since = lock_failing_since(conn, endpoint).await?;
+        let has_answered = attempts.iter().any(|attempt| {
+            attempt.endpoint_id == endpoint && attempt.verdict == AttemptVerdict::Delivered
+        });
+        for attempt in attempts
+            .iter_mut()
+            .filter(|attempt| attempt.endpoint_id == endpoint && given_up(attempt))
+        {
+            let ended_at = attempt.at + Duration::milliseconds(attempt.duration_ms);
+            let is_failing =
+                failing_since.is_some_and(|since| ended_at - since >= FAILING_PATIENCE);
+            if has_answered || !is_failing {
+                let chance = rand::random_range(0..1_000_000);
+                attempt.failing_since = failing_since;
+                attempt.verdict = next_attempt_at(attempt.number, ended_at, None, chance)
+                    .map_or(AttemptVerdict::Dead, AttemptVerdict::RetryAt);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Since when an endpoint fails, which stays so until the commit.
+async fn lock_failing_since(
+    conn: &mut Conn,
+    endpoint: EndpointId,
+) -> Result<Option<Instant>, StoreError> {
+    Statement::new("UPDATE endpoints SET failing_since = failing_since WHERE id = $1")
+        .bind(Bind::Id(Id(endpoint.0)))
+        .execute(conn)
+        .await?;
+    let found = endpoints::table
+        .filter(endpoints::id.eq(Id(endpoint.0)))
+        .select(endpoints::failing_since)
+        .first::<Option<At>>(conn)
+        .await
+        .optional()?;
+    Ok(found.flatten().map(|at| at.0))
 }
 
 /// The first attempt that ends each endpoint, and why.

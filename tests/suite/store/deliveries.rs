@@ -26,6 +26,7 @@ on_both_databases!(
     an_endpoint_takes_no_more_than_its_capacity,
     a_retry_waits_and_a_dead_letter_stays,
     a_late_verdict_does_not_undo_a_delivery,
+    a_delivery_whose_event_is_gone_ends,
     a_gone_endpoint_is_disabled,
     a_removed_endpoint_is_owed_nothing,
     an_endpoint_that_ends_while_payments_move_is_owed_nothing,
@@ -352,6 +353,22 @@ async fn a_late_verdict_does_not_undo_a_delivery(db: TestStore) {
         db.count("FROM deliveries WHERE state = 'delivered'").await,
         1
     );
+}
+
+/// Housekeeping may take an event at the moment when its delivery is made pending again.
+async fn a_delivery_whose_event_is_gone_ends(db: TestStore) {
+    let partner = db.partner().await;
+    let endpoint = db.endpoint(partner, &[]).await;
+    for name in ["a", "b"] {
+        db.register(registration(partner, name)).await;
+    }
+    db.execute("DELETE FROM transaction_events WHERE sequence = 1")
+        .await;
+    assert_eq!(claim(&db, take(partner, endpoint, 9)).await.len(), 1);
+    let left = db
+        .rows(&["state"], "FROM deliveries ORDER BY sequence")
+        .await;
+    assert_eq!(left, [["dead"], ["pending"]]);
 }
 
 async fn a_gone_endpoint_is_disabled(db: TestStore) {

@@ -1,7 +1,9 @@
 //! What a partner's other endpoints are owed when one is disabled, in the commit that disables it.
 
 use chrono::Duration;
-use ussd_status::domain::delivery::{Attempt, AttemptVerdict, ClaimedDelivery, Message};
+use ussd_status::domain::delivery::{
+    Attempt, AttemptVerdict, ClaimedDelivery, FAILING_PATIENCE, Message,
+};
 use ussd_status::domain::delivery_record::{DeliveryPage, DeliveryState, OneReplayed};
 use ussd_status::domain::identity::{EndpointId, PartnerId};
 use ussd_status::domain::notice::{DISABLED_NOTICE, DisabledNotice, DisabledReason};
@@ -13,6 +15,7 @@ use crate::support::build::{audit, endpoint, registration};
 on_both_databases!(
     the_partners_other_endpoints_are_owed_a_notice_and_nobody_else,
     an_endpoint_that_failed_for_long_is_told_of_with_since_when,
+    an_endpoint_that_has_answered_since_is_not_given_up,
     one_endpoint_is_told_of_once_however_many_attempts_end_it,
     what_cannot_be_promised_disables_nothing,
     nobody_is_told_of_an_endpoint_of_one_payment,
@@ -121,6 +124,44 @@ async fn an_endpoint_that_failed_for_long_is_told_of_with_since_when(db: TestSto
     assert_eq!(told[0].reason, DisabledReason::Failing);
     assert_eq!(told[0].failing_since, Some(since));
     assert_eq!(told[0].disabled_at, db.now());
+}
+
+/// Whichever comes first, and even in one commit: an attempt that began when all had failed for days says nothing any more.
+async fn an_endpoint_that_has_answered_since_is_not_given_up(db: TestStore) {
+    for together in [false, true] {
+        let partner = db.partner().await;
+        let failing = db.endpoint(partner, &[]).await;
+        for name in ["a", "b", "c"] {
+            db.register(registration(partner, name)).await;
+        }
+        let claimed = claim(&db, partner, failing).await;
+        let again = AttemptVerdict::RetryAt(db.now() + FAILING_PATIENCE);
+        let attempts = claimed.iter().map(|one| ended(one, &db, again)).collect();
+        db.store.record_attempts(attempts).await.unwrap();
+        db.advance(FAILING_PATIENCE);
+        let claimed = claim(&db, partner, failing).await;
+        assert_eq!(claimed.len(), 3);
+        let good = ended(&claimed[0], &db, AttemptVerdict::Delivered);
+        let late = ended(&claimed[1], &db, AttemptVerdict::GivenUp);
+        if together {
+            let attempts = vec![late, good];
+            db.store.record_attempts(attempts).await.unwrap();
+        } else {
+            db.store.record_attempts(vec![good]).await.unwrap();
+            db.store.record_attempts(vec![late]).await.unwrap();
+        }
+        let found = db
+            .store
+            .find_endpoint(Some(partner), failing)
+            .await
+            .unwrap();
+        assert_eq!(found.unwrap().disabled_at, None);
+        let pending =
+            format!("FROM deliveries WHERE state = 'pending' AND partner_id = '{partner}'");
+        assert_eq!(db.count(&pending).await, 2, "it is tried again");
+        db.register(registration(partner, "d")).await;
+        assert_eq!(db.count(&pending).await, 3, "and owed what comes");
+    }
 }
 
 async fn one_endpoint_is_told_of_once_however_many_attempts_end_it(db: TestStore) {

@@ -1,7 +1,7 @@
 //! Asking for deliveries again, and since when an endpoint fails.
 
 use chrono::Duration;
-use ussd_status::domain::delivery::{Attempt, AttemptVerdict, ClaimedDelivery};
+use ussd_status::domain::delivery::{Attempt, AttemptVerdict, ClaimedDelivery, FAILING_PATIENCE};
 use ussd_status::domain::delivery_record::{
     DeliveryPage, DeliveryState, OneReplayed, REPLAY_MAX, RangeReplayed, ReplayRange,
 };
@@ -251,6 +251,10 @@ async fn an_endpoint_that_is_given_up_is_owed_nothing(db: TestStore) {
     let endpoint = db.endpoint(partner, &[]).await;
     db.register(registration(partner, "a")).await;
     db.register(registration(partner, "b")).await;
+    let claimed = claim(&db, partner, endpoint).await;
+    let again = AttemptVerdict::RetryAt(db.now() + FAILING_PATIENCE);
+    record(&db, &claimed, again).await;
+    db.advance(FAILING_PATIENCE);
     let claimed = claim(&db, partner, endpoint).await;
     record(&db, &claimed[..1], AttemptVerdict::GivenUp).await;
     let found = db
