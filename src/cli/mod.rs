@@ -20,6 +20,7 @@ mod progress;
 mod reconcile;
 mod rekey;
 mod serve;
+mod serve_lock;
 mod simulator;
 mod webhook;
 mod webhook_changes;

@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, vault};
+use super::{CliError, serve_lock, vault};
 use crate::app::{self, Application};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::settings::{Settings, Sources};
@@ -32,6 +32,7 @@ pub async fn run(arguments: ServeArguments, mut sources: Sources) -> Result<(), 
     let vault = Arc::new(vault(&settings)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = app::open_store(&settings, Arc::clone(&clock)).await?;
+    let _alone = serve_lock::take(&settings.database_url)?;
     if arguments.no_migrate {
         let pending = store.list_pending_migrations().await?;
         if !pending.is_empty() {

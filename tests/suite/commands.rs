@@ -152,6 +152,24 @@ async fn it_refuses_to_start_on_what_it_cannot_work_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sqlite_file_has_one_serve_and_a_server_several() {
+    let arguments = ["serve", "--listen", "127.0.0.1:0"];
+    let db = TestStore::sqlite().await;
+    let place = Place::new(&db);
+    let first = place.serve();
+    let refused = place.fails(1, &arguments, "");
+    assert!(refused.contains("another serve"), "{refused}");
+    // Other commands go on beside it, and a killed one holds nobody up.
+    customer(&place);
+    drop(first);
+    drop(place.serve());
+    let db = TestStore::postgres().await;
+    let place = Place::new(&db);
+    let _first = place.serve();
+    drop(place.serve());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn serve_refuses_a_master_key_that_does_not_open_what_is_kept() {
     let db = TestStore::sqlite().await;
     let place = Place::new(&db);

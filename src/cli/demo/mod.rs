@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::serve::cancel_on_signal;
-use super::{CliError, Output};
+use super::{CliError, Output, serve_lock};
 use crate::app::{self, Application};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::status::Status;
@@ -110,6 +110,7 @@ pub async fn run(arguments: DemoArguments) -> Result<(), CliError> {
     let metrics = telemetry::start_metrics();
     let vault = Arc::new(vault(&folder)?);
     let store = app::open_store(&settings, Arc::clone(&clock)).await?;
+    let _alone = serve_lock::take(&settings.database_url)?;
     store.migrate().await?;
 
     let (receiver, webhooks) = Receiver::start(loopback, Arc::clone(&now))
