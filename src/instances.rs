@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, CorrectedClock};
 use crate::domain::identity::InstanceId;
 use crate::store::{Others, Store, StoreError};
 
@@ -18,6 +18,8 @@ use crate::store::{Others, Store, StoreError};
 pub const BEAT_EVERY: Duration = Duration::from_secs(2);
 /// How long a request waits for what is counted over all instances before its own counts by itself.
 pub const COUNT_PATIENCE: Duration = Duration::from_secs(1);
+/// How often an instance looks whether its clock agrees with the database's.
+pub const TIME_EVERY: Duration = Duration::from_secs(10);
 /// After so many looks in a row that found nobody an instance is alone.
 pub const LOOKS_TO_BE_ALONE: u32 = 6;
 
@@ -151,6 +153,48 @@ impl Instances {
         }
         if let Err(reason) = self.0.store.record_gone(self.0.id).await {
             tracing::debug!(%reason, "the others will notice by themselves");
+        }
+    }
+}
+
+/// Sets a clock by that of the database that instances share: a lease that one takes must not have run out for another
+/// whose machine's clock is wrong.
+///
+/// # Errors
+/// The database's; then the clock goes on as it was.
+pub async fn set_time(store: &dyn Store, clock: &CorrectedClock) -> Result<(), StoreError> {
+    if store.is_embedded() {
+        return Ok(());
+    }
+    let before = clock.own();
+    let theirs = store.read_clock().await?;
+    if let Some(ahead) = clock.correct((before, clock.own()), theirs) {
+        let seconds = ahead.as_seconds_f64();
+        if ahead.is_zero() {
+            tracing::info!("this machine's clock agrees with the database's again");
+        } else {
+            tracing::warn!(
+                seconds,
+                "the database's clock is so far ahead of this machine's; it is gone by"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The same, again and again, until cancelled.
+pub async fn keep_time(
+    store: Arc<dyn Store>,
+    clock: Arc<CorrectedClock>,
+    cancel: CancellationToken,
+) {
+    while !store.is_embedded() && !cancel.is_cancelled() {
+        if let Err(reason) = set_time(store.as_ref(), &clock).await {
+            tracing::debug!(%reason, "the database's clock");
+        }
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = tokio::time::sleep(TIME_EVERY) => {}
         }
     }
 }

@@ -35,7 +35,8 @@ use clap::{Parser, Subcommand};
 use secrecy::ExposeSecret;
 
 use crate::app;
-use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::clock::{Clock, CorrectedClock, SystemClock};
+use crate::instances::set_time;
 use crate::settings::{Settings, SettingsError, Sources};
 use crate::store::{Actor, Audit, Store, StoreError};
 use crate::telemetry;
@@ -190,9 +191,10 @@ impl Desk {
     async fn open(sources: &Sources) -> Result<Self, CliError> {
         let settings = Settings::read(sources)?;
         telemetry::start_logging(&settings, true);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = app::open_store(&settings, Arc::clone(&clock)).await?;
+        let clock = Arc::new(CorrectedClock::new(Arc::new(SystemClock)));
+        let store = app::open_store(&settings, clock.clone()).await?;
         store.migrate().await?;
+        set_time(store.as_ref(), &clock).await?;
         app::refuse_half_a_copy(store.as_ref()).await?;
         Ok(Self {
             settings,

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CliError, serve_lock, vault};
 use crate::app::{self, Application};
-use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::clock::{Clock, CorrectedClock, SystemClock};
+use crate::instances::{keep_time, set_time};
 use crate::settings::{Settings, Sources};
 use crate::telemetry;
 
@@ -30,7 +31,8 @@ pub async fn run(arguments: ServeArguments, mut sources: Sources) -> Result<(), 
     telemetry::start_logging(&settings, false);
     let metrics = telemetry::start_metrics();
     let vault = Arc::new(vault(&settings)?);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let corrected = Arc::new(CorrectedClock::new(Arc::new(SystemClock)));
+    let clock: Arc<dyn Clock> = corrected.clone();
     let store = app::open_store(&settings, Arc::clone(&clock)).await?;
     let _alone = serve_lock::take(&settings.database_url)?;
     if arguments.no_migrate {
@@ -50,6 +52,9 @@ pub async fn run(arguments: ServeArguments, mut sources: Sources) -> Result<(), 
     app::refuse_half_a_copy(store.as_ref()).await?;
     app::check_seals(store.as_ref(), &vault).await?;
     allow_many_connections();
+    set_time(store.as_ref(), &corrected).await?;
+    let stop = CancellationToken::new();
+    tokio::spawn(keep_time(Arc::clone(&store), corrected, stop.clone()));
     let application = Application::build(&settings, store, vault, clock, metrics)?;
     tracing::info!(
         address = %application.address(),
@@ -59,7 +64,6 @@ pub async fn run(arguments: ServeArguments, mut sources: Sources) -> Result<(), 
     if let Some(address) = application.admin_address() {
         tracing::info!(%address, "metrics");
     }
-    let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
     application.run_until_stopped(stop).await;
     tracing::info!("stopped");

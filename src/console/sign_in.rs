@@ -178,7 +178,15 @@ async fn by_password(
         .wrong_by_name
         .reserve(name.clone())
         .map_err(ApiError::too_many)?;
-    let operator = state.store.find_operator(name.clone()).await?;
+    let give_back = || {
+        if let Some(address) = &address {
+            console.wrong_by_address.give_back(address);
+        }
+        console.wrong_by_name.give_back(&name);
+    };
+    // Nobody is locked out because the database was away.
+    let found = state.store.find_operator(name.clone()).await;
+    let operator = found.inspect_err(|_| give_back())?;
     let kept = operator
         .as_ref()
         .map(|operator| operator.password_hash.clone());
@@ -187,10 +195,7 @@ async fn by_password(
         .is_right(SecretString::from(password), kept)
         .await;
     let operator = operator.filter(|_| is_right).ok_or_else(wrong)?;
-    if let Some(address) = address {
-        console.wrong_by_address.give_back(&address);
-    }
-    console.wrong_by_name.give_back(&name);
+    give_back();
     Ok(SignedIn {
         owner: SessionOwner::Operator(operator.id),
         actor: Actor::new(format!("console:{name}")),

@@ -1,6 +1,9 @@
 //! Who lives, who is the eldest, who is alone.
 
-use ussd_status::instances::LOOKS_TO_BE_ALONE;
+use std::sync::Arc;
+
+use ussd_status::domain::clock::{Clock, CorrectedClock, ManualClock};
+use ussd_status::instances::{LOOKS_TO_BE_ALONE, set_time};
 use ussd_status::vault::new_master_key;
 
 use super::several;
@@ -105,4 +108,27 @@ async fn housekeeping_is_done_by_one() {
         assert!(looks < 2_000, "nobody keeps house");
     }
     last.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_go_by_the_clock_of_the_database_they_share() {
+    let long_ago = || Arc::new(ManualClock::at("2020-02-29T12:00:00Z".parse().unwrap()));
+    let db = TestStore::postgres().await;
+    let clocks = [
+        CorrectedClock::new(long_ago()),
+        CorrectedClock::new(long_ago()),
+    ];
+    for clock in &clocks {
+        set_time(db.store.as_ref(), clock).await.unwrap();
+    }
+    let theirs = db.store.read_clock().await.unwrap();
+    for clock in &clocks {
+        let apart = (clock.now() - theirs).abs();
+        assert!(apart < chrono::Duration::seconds(5), "{apart}");
+    }
+    // Whoever shares a file shares the machine.
+    let db = TestStore::sqlite().await;
+    let clock = CorrectedClock::new(long_ago());
+    set_time(db.store.as_ref(), &clock).await.unwrap();
+    assert_eq!(clock.now(), clock.own());
 }
