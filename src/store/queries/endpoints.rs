@@ -106,11 +106,7 @@ pub async fn insert_endpoint_within(
         if count >= max {
             return Ok(false);
         }
-        diesel::insert_into(endpoints::table)
-            .values(EndpointRow::new(&endpoint))
-            .execute(conn)
-            .await?;
-        insert_audit(conn, audit, endpoint.created_at).await?;
+        insert(conn, &endpoint, audit).await?;
         Ok(true)
     })
     .await
@@ -156,20 +152,7 @@ pub async fn update_endpoint(
                 .await?;
         }
         if ends {
-            // Nobody will be told of these: they must not look as if they waited.
-            diesel::update(
-                deliveries::table
-                    .filter(deliveries::partner_id.eq(Id(partner.0)))
-                    .filter(deliveries::endpoint_id.eq(Id(id.0)))
-                    .filter(deliveries::state.eq("pending")),
-            )
-            .set((
-                deliveries::state.eq("dead"),
-                deliveries::is_leased.eq(false),
-                deliveries::finished_at.eq(Some(At(now))),
-            ))
-            .execute(conn)
-            .await?;
+            end_deliveries(conn, Id(partner.0), id, now).await?;
         }
         insert_audit(conn, audit, now).await?;
         find_endpoint(conn, Some(partner), id).await
@@ -251,11 +234,7 @@ pub async fn insert_endpoint(
     audit: Audit,
 ) -> Result<(), StoreError> {
     conn.transaction(async |conn| {
-        diesel::insert_into(endpoints::table)
-            .values(EndpointRow::new(&endpoint))
-            .execute(conn)
-            .await?;
-        insert_audit(conn, audit, endpoint.created_at).await?;
+        insert(conn, &endpoint, audit).await?;
         Ok(())
     })
     .await
@@ -305,22 +284,40 @@ pub async fn remove_endpoint(
         let Some(partner_id) = owner else {
             return Ok(false);
         };
-        // Nobody will ever be told of these: they must not look as if they waited.
-        diesel::update(
-            deliveries::table
-                .filter(deliveries::partner_id.eq(partner_id))
-                .filter(deliveries::endpoint_id.eq(Id(id.0)))
-                .filter(deliveries::state.eq("pending")),
-        )
-        .set((
-            deliveries::state.eq("dead"),
-            deliveries::is_leased.eq(false),
-            deliveries::finished_at.eq(Some(At(at))),
-        ))
-        .execute(conn)
-        .await?;
+        end_deliveries(conn, partner_id, id, at).await?;
         insert_audit(conn, audit.of(PartnerId(partner_id.0)), at).await?;
         Ok(true)
     })
     .await
+}
+
+async fn insert(conn: &mut Conn, endpoint: &Endpoint, audit: Audit) -> QueryResult<()> {
+    diesel::insert_into(endpoints::table)
+        .values(EndpointRow::new(endpoint))
+        .execute(conn)
+        .await?;
+    insert_audit(conn, audit, endpoint.created_at).await
+}
+
+/// Nobody will be told of what an endpoint is still owed: it must not look as if it waited.
+async fn end_deliveries(
+    conn: &mut Conn,
+    partner_id: Id,
+    endpoint: EndpointId,
+    at: Instant,
+) -> QueryResult<()> {
+    diesel::update(
+        deliveries::table
+            .filter(deliveries::partner_id.eq(partner_id))
+            .filter(deliveries::endpoint_id.eq(Id(endpoint.0)))
+            .filter(deliveries::state.eq("pending")),
+    )
+    .set((
+        deliveries::state.eq("dead"),
+        deliveries::is_leased.eq(false),
+        deliveries::finished_at.eq(Some(At(at))),
+    ))
+    .execute(conn)
+    .await?;
+    Ok(())
 }
