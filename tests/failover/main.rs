@@ -17,6 +17,7 @@ mod service;
 #[path = "../suite/support/system.rs"]
 mod system;
 mod tools;
+#[allow(dead_code, reason = "here no commit is lost on its way back")]
 #[path = "../suite/support/wire.rs"]
 mod wire;
 
