@@ -5,6 +5,7 @@ pub mod accounts;
 mod balance;
 mod call;
 pub mod health;
+mod intent;
 mod order;
 mod tokens;
 
@@ -17,24 +18,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::clock::Clock;
-use crate::domain::identity::{EndpointId, PartnerId, TransactionId};
-use crate::domain::ledger::{Command, Outcome, ProviderAnswer, Refusal, Registration, Word};
+use crate::domain::identity::{EndpointId, TransactionId};
+use crate::domain::ledger::{Command, Outcome, ProviderAnswer, Refusal, Word};
 use crate::domain::payment::CallAnswer;
-use crate::domain::search::BulkLookup;
 use crate::domain::transaction::{ProviderIds, Transaction};
 use crate::providers::answer::{Answer, Reply, Unsupported};
 use crate::providers::payment_provider::Question;
 use crate::store::{Actor, Audit, Store, StoreError};
 use accounts::{AccountError, Accounts, Connected};
+use intent::Intended;
 pub use order::{Order, Original};
 
 /// The pause before an answer that could not be written is written again; it doubles up to the longest.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
 const WRITE_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// How long an intent is ordered again whose commit was not answered, while the caller waits.
-const INTENT_PATIENCE: Duration = Duration::from_secs(2);
-/// The first pause before it is looked whether it was committed all the same: no commit that was under way takes longer.
-const LATE_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a payment was not started. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -75,14 +72,6 @@ pub struct Settled {
     pub reference: Option<String>,
     /// The provider's answer as it came, for the caller that made the payment.
     pub body: Option<Value>,
-}
-
-/// Whose intent is committed under an order's key.
-enum Intended {
-    /// This order's: nobody else calls the provider.
-    Ours(Box<Transaction>),
-    /// An earlier one's.
-    Another(Box<Transaction>),
 }
 
 /// The starter of payments.
@@ -192,93 +181,6 @@ impl Payments {
         }
     }
 
-    /// Commits an intent. A commit whose answer was lost may have been made or not, so it is ordered again for a while: a
-    /// second one finds the first by its id.
-    async fn record_intent(&self, registration: Registration) -> Result<Intended, PayError> {
-        let own_id = registration
-            .intent
-            .as_ref()
-            .map(|intent| intent.transaction_id);
-        let partner_id = registration.partner_id;
-        let begun = tokio::time::Instant::now();
-        loop {
-            let command = Command::Register(Box::new(registration.clone()));
-            match self.store.record(command).await {
-                Err(StoreError::Unavailable(_)) if begun.elapsed() < INTENT_PATIENCE => {
-                    tokio::time::sleep(WRITE_PAUSE).await;
-                }
-                Err(error) => return Err(error.into()),
-                Ok(Outcome::Registered {
-                    transaction,
-                    created,
-                }) => {
-                    let is_ours = created || Some(transaction.id) == own_id;
-                    return Ok(if is_ours {
-                        Intended::Ours(transaction)
-                    } else {
-                        Intended::Another(transaction)
-                    });
-                }
-                Ok(Outcome::Refused(refusal)) => {
-                    let holder = refusal.holder().filter(|holder| Some(*holder) == own_id);
-                    return match holder {
-                        Some(own) => self.find_intended(partner_id, own).await,
-                        None => Err(PayError::Refused(refusal)),
-                    };
-                }
-                Ok(Outcome::Attached(_) | Outcome::Answered(_) | Outcome::Recorded(_)) => {
-                    return Err(PayError::Lost);
-                }
-            }
-        }
-    }
-
-    /// The transaction of an intent of ours that was committed.
-    async fn find_intended(
-        &self,
-        partner_id: PartnerId,
-        id: TransactionId,
-    ) -> Result<Intended, PayError> {
-        let found = self.store.find_transaction(partner_id, id).await?;
-        let (transaction, _) = found.ok_or(PayError::Lost)?;
-        Ok(Intended::Ours(Box::new(transaction)))
-    }
-
-    /// Looks, when the database is back, whether an intent was committed whose commit was not answered; then the provider
-    /// is called after all. The caller was told that nobody knows, and that the order may be sent again.
-    async fn call_if_intended(self: Arc<Self>, order: Order, connected: Connected) {
-        let mut pause = LATE_PAUSE;
-        loop {
-            tokio::select! {
-                // It stays queued, as after a kill.
-                () = self.cancel.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            match self
-                .find_intended(order.partner_id, order.transaction_id)
-                .await
-            {
-                Ok(Intended::Ours(transaction) | Intended::Another(transaction)) => {
-                    if let Err(error) = self.call(&order, &connected, *transaction).await {
-                        tracing::warn!(%error, "a payment that was called late");
-                    }
-                    return;
-                }
-                Err(PayError::Store(StoreError::Unavailable(_))) => {
-                    pause = (pause * 2).min(WRITE_PAUSE_MAX);
-                }
-                Err(PayError::Lost) => {
-                    self.remove_endpoint(&order).await;
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "an order that was perhaps recorded cannot be looked for");
-                    return;
-                }
-            }
-        }
-    }
-
     /// The one place from which a payment is sent.
     async fn call(
         self: &Arc<Self>,
@@ -307,27 +209,6 @@ impl Payments {
             answer: Some(answer),
             reference: order.reference.clone(),
             body,
-        })
-    }
-
-    /// The same order again; or another one, or none, under its key.
-    async fn repeat(&self, transaction: Transaction, order: &Order) -> Result<Settled, PayError> {
-        let record = self
-            .store
-            .find_payment(transaction.partner_id, transaction.id)
-            .await?
-            .ok_or(PayError::OnlyRegistered(transaction.id))?;
-        // Who names no account means the one it went through.
-        let account_id = order.account_id.unwrap_or(record.account_id);
-        if record.digest != order.digest(account_id) {
-            return Err(PayError::OtherOrder(transaction.id));
-        }
-        Ok(Settled {
-            transaction,
-            created: false,
-            answer: record.answer,
-            reference: record.reference,
-            body: None,
         })
     }
 
@@ -383,16 +264,6 @@ impl Payments {
                 Err(PayError::Lost)
             }
         }
-    }
-
-    /// The transaction that has the order's key already.
-    async fn find_known(&self, order: &Order) -> Result<Option<Transaction>, PayError> {
-        let lookup = BulkLookup {
-            client_request_ids: order.client_request_id.iter().cloned().collect(),
-            ..BulkLookup::default()
-        };
-        let found = self.store.find_transactions(order.partner_id, lookup);
-        Ok(found.await?.transactions.into_iter().next())
     }
 
     async fn remove_endpoint(&self, order: &Order) {

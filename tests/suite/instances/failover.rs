@@ -99,6 +99,8 @@ impl Scene {
 
 /// A service whose database is at the end of a wire, and its providers.
 struct Payer {
+    key: String,
+    settings: Vec<(&'static str, String)>,
     scene: Scene,
     wire: Wire,
     simulator: RunningSimulator,
@@ -114,24 +116,40 @@ impl Payer {
         let place = Place::under(&key, &db, &[]);
         let customer = customer_with(&place, &mpesa_credentials("wire").to_string());
         let url = by_way_of(&url, &format!("127.0.0.1:{}", wire.port()));
-        let mpesa = simulator.url();
-        let settings = [
-            ("DATABASE_URL", url.as_str()),
-            ("DATABASE_TIMEOUT", "1s"),
-            ("DATABASE_CONNECT_TIMEOUT", "300ms"),
-            ("MPESA_BASE_URL", &mpesa),
+        let settings = vec![
+            ("DATABASE_URL", url),
+            ("DATABASE_TIMEOUT", "1s".to_owned()),
+            ("DATABASE_CONNECT_TIMEOUT", "300ms".to_owned()),
+            ("MPESA_BASE_URL", simulator.url()),
         ];
         let scene = Scene {
-            program: Place::under(&key, &db, &settings).serve(),
+            program: serve(&key, &db, &settings),
             customer,
             client: client(),
             db,
         };
         Self {
+            key,
+            settings,
             scene,
             wire,
             simulator,
         }
+    }
+
+    /// Pays, while the wire carries the commit but not its answer, and then nothing more.
+    async fn pay_and_lose_the_answer(&self) {
+        self.wire.lose_marked_commit();
+        let cut = async {
+            while !self.wire.has_lost_it() {
+                tokio::task::yield_now().await;
+            }
+            self.wire.cut();
+        };
+        let (paid, ()) = tokio::join!(self.pay(), cut);
+        assert_eq!(paid, 503);
+        assert_eq!(self.sent(), 0);
+        self.wire.mend();
     }
 
     async fn pay(&self) -> StatusCode {
@@ -162,17 +180,7 @@ async fn a_payment_whose_commit_was_not_answered_is_sent_once_all_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_whose_commit_was_not_answered_is_sent_when_the_database_is_back() {
     let payer = Payer::start().await;
-    payer.wire.lose_marked_commit();
-    let cut = async {
-        while !payer.wire.has_lost_it() {
-            tokio::task::yield_now().await;
-        }
-        payer.wire.cut();
-    };
-    let (paid, ()) = tokio::join!(payer.pay(), cut);
-    assert_eq!(paid, 503);
-    assert_eq!(payer.sent(), 0);
-    payer.wire.mend();
+    payer.pay_and_lose_the_answer().await;
     let begun = Instant::now();
     while payer.sent() == 0 {
         assert!(
@@ -187,6 +195,29 @@ async fn a_payment_whose_commit_was_not_answered_is_sent_when_the_database_is_ba
     }
     assert_eq!(payer.sent(), 1);
     assert_eq!(payer.scene.db.count("FROM transactions").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_before_that_writes_that_nothing_was_sent() {
+    let mut payer = Payer::start().await;
+    payer.pay_and_lose_the_answer().await;
+    payer.scene.program.signal("-TERM");
+    let again = serve(&payer.key, &payer.scene.db, &payer.settings);
+    let mut stopped = std::mem::replace(&mut payer.scene.program, again);
+    let (code, log) = stopped.end(Duration::from_secs(30));
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(payer.pay().await, 502, "it may be made anew");
+    assert_eq!(payer.sent(), 0);
+    let failed = "FROM transactions WHERE status = 'failed'";
+    assert_eq!(payer.scene.db.count(failed).await, 1);
+}
+
+fn serve(key: &str, db: &TestStore, settings: &[(&str, String)]) -> Program {
+    let settings: Vec<(&str, &str)> = settings
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    Place::under(key, db, &settings).serve()
 }
 
 /// Longer than the pool is large, so that every connection would be lost if one could be.
